@@ -1,0 +1,67 @@
+# Two commands set up everything they need: `make run` and `make test`. Plain `make` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+SETUP  := sh tests/setup/install.sh
+NODE   := tests/node/node_modules
+
+# ORIGIN  an origin to stand in front of; without it, `make run` shows the demo
+# LISTEN  the address to serve on
+# ARGS    further arguments, for vary-proxy or for pytest
+ORIGIN ?=
+LISTEN ?=
+ARGS   ?=
+export ORIGIN LISTEN PYTHON VENV
+
+# Stamps: what was installed, from the pyproject.toml and package.json of that moment.
+RUNTIME := $(VENV)/.runtime-installed
+DEV     := $(VENV)/.dev-installed
+NPM     := $(NODE)/.installed
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format clean system
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(RUNTIME) ## the demo; with ORIGIN=https://… the proxy in front of it (LISTEN=, ARGS=)
+	@set -- $${ORIGIN:+--origin "$$ORIGIN"} $${LISTEN:+--listen "$$LISTEN"} $(ARGS); \
+	if [ -n "$$ORIGIN" ]; then exec $(BIN)/vary-proxy run "$$@"; fi; \
+	exec $(BIN)/vary-proxy demo "$$@"
+
+test: lint system $(NPM) ## format check, lint, types and all tests, as CI does (ARGS="-k name")
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## format check, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(DEV) ## put the code into its one form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove everything that was installed or generated here
+	rm -rf $(VENV) $(NODE) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find vary_proxy tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(SETUP) venv
+
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	@$(SETUP) pip -e .
+	@touch $@
+
+$(DEV): pyproject.toml | $(BIN)/python
+	@$(SETUP) pip -e '.[dev]'
+	@touch $@ $(RUNTIME)
+
+system:
+	@$(SETUP) system
+
+$(NPM): tests/node/package.json tests/node/package-lock.json | system
+	@$(SETUP) npm
+	@touch $@

@@ -1,0 +1,139 @@
+"""Messages as values: Fields, Request, Response, Reply.
+
+A message is parsed once, at the border. Field names are lower-case bytes; values are the
+bytes between the optional white space; order and repetition are kept (RFC 9110 §5.3).
+Bodies are not part of a Request or Response: they travel beside it, as streams of chunks.
+A Reply is what the server writes: complete, dressed, nothing left to decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+
+Pair = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Header fields in order, names in lower case (RFC 9110 §5)."""
+
+    items: tuple[Pair, ...] = ()
+
+    def __contains__(self, name: object) -> bool:
+        return any(key == name for key, _ in self.items)
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first line of *name*; None when absent, ``b""`` when present and empty."""
+        for key, value in self.items:
+            if key == name:
+                return value
+        return None
+
+    def lines(self, name: bytes) -> tuple[bytes, ...]:
+        """Every line of *name*, in order; empty when absent."""
+        return tuple(value for key, value in self.items if key == name)
+
+    def combined(self, name: bytes) -> bytes | None:
+        """All lines of *name* joined by comma and space; None when absent (RFC 9110 §5.2)."""
+        lines = [value for key, value in self.items if key == name]
+        if not lines:
+            return None
+        return lines[0] if len(lines) == 1 else b", ".join(lines)
+
+    def without(self, names: frozenset[bytes] | set[bytes]) -> Fields:
+        """These fields less those named."""
+        kept = tuple(pair for pair in self.items if pair[0] not in names)
+        return self if len(kept) == len(self.items) else Fields(kept)
+
+    def replaced(self, name: bytes, value: bytes) -> Fields:
+        """One line of *name*, where its first line stood, or at the end."""
+        out: list[Pair] = []
+        placed = False
+        for pair in self.items:
+            if pair[0] != name:
+                out.append(pair)
+            elif not placed:
+                out.append((name, value))
+                placed = True
+        if not placed:
+            out.append((name, value))
+        return Fields(tuple(out))
+
+    def plus(self, pairs: Iterable[Pair]) -> Fields:
+        """These fields followed by *pairs*."""
+        return Fields((*self.items, *pairs))
+
+    def names(self) -> frozenset[bytes]:
+        return frozenset(key for key, _ in self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request head as it reached us, or as it goes to the origin.
+
+    ``target`` is the request target byte for byte: origin-form, or ``*`` for OPTIONS.
+    ``authority`` is Host as sent. ``fields`` still hold everything that was received.
+    """
+
+    method: bytes
+    target: bytes
+    fields: Fields = Fields()
+    scheme: bytes = b"http"
+    authority: bytes = b""
+    version: tuple[int, int] = (1, 1)
+    client: str = ""  # address of the peer; empty for a unix socket
+    has_body: bool = False
+    body_length: int | None = None  # bytes, when Content-Length said so; None: chunked or no body
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response head, as the origin sent it."""
+
+    status: int
+    fields: Fields = Fields()
+    reason: bytes = b""
+
+
+@dataclass(slots=True)
+class Record:
+    """What is remembered of one exchange: for its log line, the metrics and Cache-Status."""
+
+    rule: str = ""
+    cache: str = ""  # hit | miss | stale | validated | collapsed | pass | error | edge
+    reason: str = ""  # token of Cache-Status (RFC 9211 §2) or of Proxy-Status (RFC 9209 §2.3)
+    stored: bool = False
+    collapsed: bool = False
+    vary_added: tuple[bytes, ...] = ()  # names that the repair added
+    vary_action: str = ""  # complete | added | repaired | replaced | stripped | star | none
+    cors: str = ""  # verdict of the edge policy, or how the origin's answer looks
+    cors_reason: str = ""
+    preflight: str = ""  # forwarded | cached | synthesized | refused
+    origin: str = ""  # the origin asked; empty when none was
+    origin_status: int = 0
+    origin_seconds: float = 0.0
+    notes: dict[str, str] = field(default_factory=dict)
+
+
+Buffer = bytes | memoryview
+
+
+@dataclass(slots=True)
+class Reply:
+    """A complete answer: the server adds framing for the connection and nothing else.
+
+    ``fields`` include Content-Length exactly when it is to be sent; a body whose length is
+    unknown is framed by the server. ``chunks`` come first, then ``stream``. A stream that
+    raises has been cut: the connection is ended so that the client can see it.
+    ``bodiless`` says that no body follows whatever the fields say (HEAD, 204, 304).
+    """
+
+    status: int
+    fields: Fields
+    reason: bytes = b""
+    chunks: Sequence[Buffer] = ()
+    stream: AsyncIterator[Buffer] | None = None
+    bodiless: bool = False
+    close: bool = False
+    record: Record = field(default_factory=Record)

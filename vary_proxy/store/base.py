@@ -1,0 +1,88 @@
+"""The contract of every store.
+
+A store holds Resources under primary keys, and bodies beside them. It publishes last: a
+writer that is left without commit has aborted, and nobody can find a body that is not
+whole. A store never makes a request fail: what cannot be loaded is a miss, what cannot be
+written is not stored. Instants come from the caller's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol
+
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import Body, Resource, StoredResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes of a stored body: those at hand, then those still to come."""
+
+    chunks: Sequence[Buffer] = ()
+    stream: AsyncIterator[Buffer] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    bytes: int = 0
+    resources: int = 0
+    stored_responses: int = 0
+    evictions: int = 0
+
+
+class TooLarge(Exception):
+    """The body outgrew what this store takes."""
+
+
+class Writer(Protocol):
+    """Takes one body. ``async with``: leaving without commit discards what was written."""
+
+    async def __aenter__(self) -> Writer: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Raises TooLarge when the bound is passed; nothing more may be written then."""
+
+    async def commit(self, stored: StoredResponse) -> StoredResponse:
+        """Publish *stored* with the body written; the only step that makes it visible.
+
+        Its ``body`` is replaced by the reference to what was written, and so returned.
+        """
+
+
+class Store(Protocol):
+    def peek(self, key: bytes) -> Resource | None:
+        """What is at hand without waiting; None says nothing about the rest of the store."""
+
+    async def load(self, key: bytes) -> Resource | None: ...
+
+    def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:
+        """A writer for one body of *length* bytes (None: unknown); None: such are not taken."""
+
+    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        """Publish a variant whose body is already here; False when that body has gone."""
+
+    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+        """Metadata only: *new* stands where *old* stood, if it still stands there."""
+
+    async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
+        """Bytes [start, stop) of a body; None when it has gone."""
+
+    async def purge(self, key: bytes, *, soft: bool = False) -> int:
+        """Drop (or mark stale) every variant; how many there were."""
+
+    async def clear(self) -> int:
+        """Drop everything; how many stored responses there were."""
+
+    def stats(self) -> StoreStats: ...
+
+    async def close(self) -> None: ...
