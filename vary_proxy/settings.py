@@ -1,0 +1,273 @@
+"""The configuration as frozen, typed values: what the YAML file came to.
+
+One Struct per mapping of the file, field names as its keys. Every value is parsed: durations
+are seconds, sizes are bytes, addresses and URLs are records. This module is the schema:
+``config.py`` reads files by these annotations, ``schema.py`` prints them. The second member of
+an ``Annotated`` names how a scalar is read (``quantities.py``). In what a rule may say, None
+means unset: the value below it holds (``defaults``, then the product's own).
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Literal
+
+import msgspec
+
+from vary_proxy.core.policy import CorsMode, OriginHeader, OriginKey, PreflightMode, VaryMode
+
+Duration = Annotated[float, "duration"]
+Size = Annotated[int, "size"]
+Network = Annotated[IPv4Network | IPv6Network, "network"]
+KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
+
+
+class _Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Address(_Frozen, frozen=True, kw_only=True):
+    """Where to listen: ``host`` and ``port``, or a unix socket's ``path``. Host "" is any."""
+
+    host: str = ""
+    port: int = 0
+    path: str | None = None
+
+    def __str__(self) -> str:
+        if self.path is not None:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class OriginUrl(_Frozen, frozen=True, kw_only=True):
+    """An origin's URL. ``prefix`` is the path put before every target, without trailing slash."""
+
+    scheme: Literal["http", "https"]
+    host: str
+    port: int
+    prefix: str = ""
+
+    @property
+    def authority(self) -> str:
+        """host[:port] as Host says it: the default port is left out."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        usual = 443 if self.scheme == "https" else 80
+        return host if self.port == usual else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.prefix}"
+
+
+class Tls(_Frozen, frozen=True, kw_only=True):
+    cert: str
+    key: str
+
+
+class Listen(_Frozen, frozen=True, kw_only=True):
+    address: Annotated[Address, "address"]
+    tls: Tls | None = None
+
+
+class Limits(_Frozen, frozen=True, kw_only=True):
+    head: Size = 32 * KIB
+    target: Size = 8 * KIB
+    connections: Annotated[int, "positive"] = 4096
+    body: Size = 5 * GIB
+
+
+class ServerTimeouts(_Frozen, frozen=True, kw_only=True):
+    head: Duration = 10.0  # a whole request head
+    idle: Duration = 75.0  # between requests
+    write: Duration = 60.0  # without progress
+
+
+class Drain(_Frozen, frozen=True, kw_only=True):
+    delay: Duration = 5.0
+    timeout: Duration = 20.0
+
+
+class Server(_Frozen, frozen=True, kw_only=True):
+    workers: Annotated[int, "workers"] = 1  # 0: one per CPU ("auto")
+    trusted_proxies: tuple[Network, ...] = (ip_network("127.0.0.0/8"),)
+    limits: Limits = Limits()
+    timeouts: ServerTimeouts = ServerTimeouts()
+    drain: Drain = Drain()
+
+
+class Sign(_Frozen, frozen=True, kw_only=True):
+    type: Literal["sigv4"] = "sigv4"
+    region: str = "us-east-1"
+    credentials: str = "auto"
+
+
+class OriginTimeouts(_Frozen, frozen=True, kw_only=True):
+    connect: Duration = 2.0
+    first_byte: Duration = 10.0
+    idle: Duration = 30.0
+
+
+class Retry(_Frozen, frozen=True, kw_only=True):
+    attempts: Annotated[int, "positive"] = 2
+
+
+class Health(_Frozen, frozen=True, kw_only=True):
+    path: str
+    every: Duration = 5.0
+    fail_after: Annotated[int, "positive"] = 3
+
+
+class HostRule(_Frozen, frozen=True, kw_only=True):
+    """What Host says to the origin: ``upstream``, ``preserve``, or ``literal`` with ``value``."""
+
+    mode: Literal["upstream", "preserve", "literal"] = "upstream"
+    value: str = ""
+
+
+class OriginHeaderRule(_Frozen, frozen=True, kw_only=True):
+    """What becomes of ``Origin``; ``value`` is what INJECT sends."""
+
+    mode: OriginHeader = OriginHeader.AUTO
+    value: str = ""
+
+
+class Origin(_Frozen, frozen=True, kw_only=True):
+    urls: tuple[Annotated[OriginUrl, "origin_url"], ...]  # ``url`` in the file: the only one
+    host: Annotated[HostRule, "host_rule"] = HostRule()
+    bucket: str | None = None
+    addressing: Literal["path", "virtual"] = "path"
+    sign: Sign | None = None
+    origin_header: Annotated[OriginHeaderRule, "origin_header"] = OriginHeaderRule()
+    timeouts: OriginTimeouts = OriginTimeouts()
+    retry: Retry | None = None
+    health: Health | None = None
+
+    @property
+    def url(self) -> OriginUrl:
+        return self.urls[0]
+
+
+class MemoryStore(_Frozen, frozen=True, kw_only=True):
+    max: Size = 256 * MIB
+    max_object: Size | None = None  # None: a quarter of max in front of nothing, else 1 MiB
+
+
+class Store(_Frozen, frozen=True, kw_only=True):
+    type: Literal["memory", "redis", "aiocache"] = "memory"
+    url: Annotated[str, "secret_url"] | None = None
+    backend: str | None = None  # dotted path, for aiocache
+    options: dict[str, str] = {}
+    namespace: str = "vp"
+    memory: MemoryStore = MemoryStore()
+    max_object: Size = 256 * MIB
+    timeout: Duration = 0.25
+    on_error: Literal["bypass", "fail"] = "bypass"
+
+
+class Cors(_Frozen, frozen=True, kw_only=True):
+    """One named policy. ``origins`` hold ``*``, ``null``, origins, wildcards, ``~patterns``."""
+
+    origins: tuple[Annotated[str, "cors_origin"], ...]
+    methods: tuple[Annotated[str, "method"], ...] = ("GET", "HEAD")
+    headers: tuple[Annotated[str, "name_glob"], ...] = ()
+    expose: tuple[Annotated[str, "name_star"], ...] = ()
+    credentials: bool = False
+    max_age: Duration | None = None
+    on_reject: Annotated[Literal[403, 204], "on_reject"] = 403
+
+
+class Match(_Frozen, frozen=True, kw_only=True):
+    """All that is given must hold; of a list, one. Values are globs, or ``~`` and a regex."""
+
+    path: tuple[Annotated[str, "path_glob"], ...] = ()
+    host: tuple[Annotated[str, "host_glob"], ...] = ()
+    methods: tuple[Annotated[str, "method"], ...] = ()
+    query: dict[str, Annotated[str, "glob"]] = {}
+    headers: dict[str, Annotated[str, "glob"]] = {}
+
+
+class VaryRule(_Frozen, frozen=True, kw_only=True):
+    mode: VaryMode | None = None
+    headers: tuple[Annotated[str, "name"], ...] | None = None
+
+
+class CorsRule(_Frozen, frozen=True, kw_only=True):
+    policy: str | None = None
+    mode: CorsMode | None = None
+
+
+class QueryRule(_Frozen, frozen=True, kw_only=True):
+    ignore: tuple[Annotated[str, "glob"], ...] | None = None
+    only: tuple[Annotated[str, "glob"], ...] | None = None
+    sort: bool | None = None
+
+
+class KeyRule(_Frozen, frozen=True, kw_only=True):
+    origin: OriginKey | None = None
+    query: QueryRule | None = None
+
+
+class TtlRule(_Frozen, frozen=True, kw_only=True):
+    """``whole``: a scalar was written, nothing of the layer below shows through."""
+
+    override: Duration | None = None
+    default: Duration | None = None
+    statuses: dict[int, Duration] = {}  # 404, or 5 for 5xx
+    whole: bool = False
+
+
+class CacheRule(_Frozen, frozen=True, kw_only=True):
+    enabled: bool | None = None  # ``cache: off`` | ``on`` | a mapping, which means on
+    ttl: Annotated[TtlRule, "ttl"] | None = None
+    stale_while_revalidate: Duration | None = None
+    stale_if_error: Duration | None = None
+    collapse: bool | None = None
+    set_cookie: Literal["store", "default"] | None = None
+    request_directives: Literal["honour", "ignore"] | None = None
+    heuristic: bool | None = None
+    variants: Annotated[int, "positive"] | None = None
+    key: KeyRule | None = None
+
+
+class Defaults(_Frozen, frozen=True, kw_only=True):
+    """What lies under every rule."""
+
+    origin: str | None = None
+    vary: VaryRule | None = None
+    cors: CorsRule | None = None
+    preflight: PreflightMode | None = None
+    cache: CacheRule | None = None
+
+
+class Rule(Defaults, frozen=True, kw_only=True):
+    name: str | None = None
+    match: Match = Match()
+
+
+class Probes(_Frozen, frozen=True, kw_only=True):
+    address: Annotated[Address, "address"] | None = None  # None: no such listener
+
+
+class Admin(_Frozen, frozen=True, kw_only=True):
+    address: Annotated[Address, "address"] | None = None  # None: no such listener
+    token: Annotated[str, "secret"] = ""
+    dashboard: bool = True
+
+
+class Log(_Frozen, frozen=True, kw_only=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "logfmt", "combined", "pretty"] = "json"
+    access: str = "stdout"  # off | stdout | a path
+
+
+class Settings(_Frozen, frozen=True, kw_only=True):
+    version: Literal[1] = 1
+    listen: tuple[Listen, ...] = (Listen(address=Address(host="0.0.0.0", port=8080)),)  # noqa: S104
+    server: Server = Server()
+    origins: dict[str, Origin] = {}
+    store: Store = Store()
+    cors: dict[str, Cors] = {}
+    defaults: Defaults = Defaults()
+    rules: tuple[Rule, ...] = ()
+    probes: Probes = Probes()
+    admin: Admin = Admin()
+    log: Log = Log()
