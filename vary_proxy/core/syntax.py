@@ -59,8 +59,8 @@ def delta_seconds(value: bytes) -> int | None:
     """Seconds, capped at MAX_SECONDS; None when not 1*DIGIT (RFC 9111 §1.2.2)."""
     if not value.isdigit():
         return None
-    return MAX_SECONDS if len(value) > 10 and value.lstrip(b"0")[10:] else min(
-        int(value), MAX_SECONDS
+    return (
+        MAX_SECONDS if len(value) > 10 and value.lstrip(b"0")[10:] else min(int(value), MAX_SECONDS)
     )
 
 

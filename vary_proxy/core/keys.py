@@ -1,0 +1,126 @@
+"""The primary key of a target URI, and the selecting values that make a variant key.
+
+Keys are joined with NUL, which no part can hold: the server refuses control bytes, and
+names come from the configuration. What the origin sees unnormalised is not normalised
+here, unless a rule says that a query parameter does not matter. RFC 9111 §2, §4.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from re import Pattern
+from urllib.parse import unquote_to_bytes
+
+from vary_proxy.core import syntax
+from vary_proxy.core.message import Fields, Request
+from vary_proxy.core.policy import CorsMode, Policy, QueryKey
+from vary_proxy.core.stored import Selecting, StoredResponse
+
+# Parameters of which one makes a URL a capability of whoever was given it.
+_SIGNATURES = (b"x-amz-signature=", b"x-goog-signature=", b"signature=", b"x-amz-credential=")
+
+
+def primary_key(request: Request, policy: Policy) -> bytes:
+    """The key under which the resource of *request* is kept (RFC 9111 §2).
+
+    GET and HEAD share it. The repair mode is part of it: what was stored under another one
+    may lack the names that this one needs.
+    """
+    target = request.target if policy.cache.query == _AT_REST else _by_rule(request.target, policy)
+    tag = b"%s/%s/%s" % (
+        policy.vary.mode.value.encode(),
+        b"edge" if policy.cors_mode is CorsMode.OVERRIDE else b"origin",
+        policy.cache.origin_key.value.encode(),
+    )
+    return b"\0".join((policy.origin.encode(), tag, request.scheme, request.authority, target))
+
+
+_AT_REST = QueryKey()
+
+
+def _by_rule(target: bytes, policy: Policy) -> bytes:
+    path, mark, query = target.partition(b"?")
+    if not mark:
+        return target
+    rule = policy.cache.query
+    kept = [part for part in query.split(b"&") if _counts(part, rule)]
+    if rule.sort:
+        kept.sort()
+    return path + b"?" + b"&".join(kept) if kept else path
+
+
+def _counts(part: bytes, rule: QueryKey) -> bool:
+    name = unquote_to_bytes(part.partition(b"=")[0])
+    if _any(rule.ignore, name):
+        return False
+    return rule.only is None or _any(rule.only, name)
+
+
+def _any(patterns: Iterable[Pattern[bytes]], name: bytes) -> bool:
+    return any(pattern.fullmatch(name) is not None for pattern in patterns)
+
+
+def is_presigned(target: bytes) -> bool:
+    """True for a URL whose query carries a signature: a capability, never to be shared."""
+    _, mark, query = target.partition(b"?")
+    if not mark:
+        return False
+    lowered = query.lower()
+    return any(lowered.startswith(name) or b"&" + name in lowered for name in _SIGNATURES)
+
+
+def select(
+    names: Iterable[bytes], fields: Fields, origin_value: bytes | None, *, exact_origin: bool
+) -> Selecting:
+    """The normalised value that *fields* have for each name, None where absent (§4.1).
+
+    *origin_value* stands for ``Origin`` where a rule partitions by something else than its
+    exact value (*exact_origin* False).
+    """
+    return tuple(
+        (
+            name,
+            origin_value if name == b"origin" and not exact_origin else _normal(name, fields),
+        )
+        for name in sorted(set(names))
+    )
+
+
+def _normal(name: bytes, fields: Fields) -> bytes | None:
+    value = fields.combined(name)
+    if value is None:
+        return None
+    normalise = _NORMALISERS.get(name)
+    return value if normalise is None else normalise(value)
+
+
+def _lower_set(value: bytes) -> bytes:
+    return b",".join(sorted({part.lower() for part in syntax.members(value)}))
+
+
+def _weighted(value: bytes) -> bytes:
+    # ``gzip;q=0.5`` and ``gzip; q=0.5`` mean the same, and the order of members nothing.
+    return b",".join(
+        sorted(
+            part.lower().replace(b" ", b"").replace(b"\t", b"") for part in syntax.members(value)
+        )
+    )
+
+
+_NORMALISERS: dict[bytes, Callable[[bytes], bytes]] = {
+    b"access-control-request-headers": _lower_set,
+    b"accept-encoding": _weighted,
+    b"accept-language": _weighted,
+}
+
+
+def matches(stored: StoredResponse, wanted: Selecting) -> bool:
+    """True when *stored* was selected by the very values *wanted* (RFC 9111 §4.1).
+
+    *wanted* covers every name seen on the resource. A stored response that knows nothing of
+    one of them cannot be told apart and does not match.
+    """
+    if stored.selecting == wanted:
+        return True
+    known = dict(stored.selecting)
+    return all(name in known and known[name] == value for name, value in wanted)
