@@ -1,0 +1,47 @@
+"""Writes request heads: the bytes that the origin gets are those that the request holds."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from vary_proxy.core.message import Request
+from vary_proxy.core.wire import spelled
+from vary_proxy.origin import OriginFailure
+
+_BODY_EXPECTED = frozenset((b"POST", b"PUT", b"PATCH"))
+_FRAMED_HERE = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_UNSENDABLE = re.compile(rb"[\x00-\x20\x7f]")
+
+
+def request_head(request: Request, *, has_body: bool) -> bytes:
+    """The head of *request* in wire form: Host first, then its fields, then the framing.
+
+    Raises OriginFailure when it cannot be written as exactly one request.
+    """
+    target = request.target
+    if not target or _UNSENDABLE.search(target) or _UNSENDABLE.search(request.method):
+        raise OriginFailure("http_request_error", "the request line cannot be sent")
+    lines = [
+        b"%b %b HTTP/1.1\r\n" % (request.method, target),
+        b"Host: %b\r\n" % request.authority,
+    ]
+    for name, value in request.fields.items:
+        if name not in _FRAMED_HERE:
+            lines.append(_label(name) + value + b"\r\n")
+    if has_body and request.body_length is None:
+        lines.append(b"Transfer-Encoding: chunked\r\n")
+    elif has_body or request.body_length == 0 or request.method in _BODY_EXPECTED:
+        lines.append(b"Content-Length: %d\r\n" % (request.body_length or 0))
+    lines.append(b"\r\n")
+    head = b"".join(lines)
+    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        raise OriginFailure("http_request_error", "a CR, LF or NUL in the request head")
+    return head
+
+
+@lru_cache(maxsize=1024)
+def _label(name: bytes) -> bytes:
+    if _UNSENDABLE.search(name) or b":" in name or not name:
+        raise OriginFailure("http_request_error", f"{name!r} is not a field name")
+    return spelled(name) + b": "
