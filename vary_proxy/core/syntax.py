@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
 _MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
+_CLOSED = re.compile(rb'(?:[^"]|' + _QUOTED + rb")*+", re.DOTALL)
 
 MAX_SECONDS = 2**31  # a delta-seconds that overflows counts as this (RFC 9111 §1.2.2)
 
@@ -25,11 +27,21 @@ def is_token(value: bytes) -> bool:
 def members(value: bytes) -> list[bytes]:
     """Members of a comma-separated list, trimmed, empty ones dropped (RFC 9110 §5.6.1).
 
-    Commas inside quoted strings do not separate.
+    Commas inside quoted strings do not separate; a quote that nothing closes hides none.
     """
-    if b'"' not in value:
-        return [trimmed for part in value.split(b",") if (trimmed := part.strip(b" \t"))]
-    return [trimmed for part in _MEMBER.findall(value) if (trimmed := part.strip(b" \t"))]
+    parts = value.split(b",") if b'"' not in value else _quoted_members(value)
+    return [trimmed for part in parts if (trimmed := part.strip(b" \t"))]
+
+
+def _quoted_members(value: bytes) -> list[bytes]:
+    parts: list[bytes] = _MEMBER.findall(value)
+    if not parts:
+        return parts
+    last = parts.pop()
+    closed = _CLOSED.match(last)
+    assert closed is not None
+    head, *rest = last[closed.end() :].split(b",")
+    return [*parts, closed[0] + head, *rest]
 
 
 def unquote(value: bytes) -> bytes | None:
@@ -59,9 +71,8 @@ def delta_seconds(value: bytes) -> int | None:
     """Seconds, capped at MAX_SECONDS; None when not 1*DIGIT (RFC 9111 §1.2.2)."""
     if not value.isdigit():
         return None
-    return (
-        MAX_SECONDS if len(value) > 10 and value.lstrip(b"0")[10:] else min(int(value), MAX_SECONDS)
-    )
+    digits = value.lstrip(b"0")
+    return MAX_SECONDS if len(digits) > 10 else min(int(digits or b"0"), MAX_SECONDS)
 
 
 _DAYS = (b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun")
@@ -97,12 +108,19 @@ def http_date(value: bytes, now: float) -> float | None:
     match = _RFC850.match(value)
     if match is not None:
         weekday, day, month, short_year, hour, minute, second = match.groups()
-        this_year = time.gmtime(now).tm_year
-        year_number = this_year // 100 * 100 + int(short_year)
-        if year_number > this_year + 50:
-            year_number -= 100
+        rest = (_MONTHS.get(month, 0), int(day), int(hour), int(minute), int(second))
+        year_number = _full_year(int(short_year), rest, now)
         return _instant(_LONG_DAYS, weekday, year_number, month, day, hour, minute, second)
     return None
+
+
+def _full_year(short: int, rest: tuple[int, ...], now: float) -> int:
+    """The latest year ending in *short* whose date is at most 50 years ahead of *now*."""
+    today = time.gmtime(now)
+    year = today.tm_year // 100 * 100 + 100 + short
+    while (year, *rest) > (today.tm_year + 50, *today[1:6]):
+        year -= 100
+    return year
 
 
 def _instant(
