@@ -186,10 +186,9 @@ def _multipart(spans: tuple[Span, ...], fields: Fields, offset: int, size: bytes
     return Plan(206, fields.plus(((b"content-length", b"%d" % length),)), pieces=tuple(pieces))
 
 
-def passed(fields: Fields, status: CacheStatus, now: float) -> Fields:
-    """*fields* of a response that does not come from the store, already repaired."""
-    fields = fields.replaced(b"cache-status", _chained(fields, status))
-    return received(fields, now)
+def chained(fields: Fields, status: CacheStatus) -> Fields:
+    """*fields* with our member of Cache-Status after those of caches nearer the origin."""
+    return fields.replaced(b"cache-status", _chained(fields, status))
 
 
 def received(fields: Fields, now: float) -> Fields:

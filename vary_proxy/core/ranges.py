@@ -6,6 +6,7 @@ whole is then the answer, which the standard always allows.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def is_reasonable(spans: Sequence[Span], total: int) -> bool:
         return True
     ordered = sorted(spans, key=lambda span: span.start)
     apart = all(
-        before.stop <= after.start for before, after in zip(ordered, ordered[1:], strict=False)
+        before.stop <= after.start for before, after in itertools.pairwise(ordered)
     )
     return apart and sum(span.length for span in spans) <= total
 

@@ -11,8 +11,8 @@ from vary_proxy.core import freshness, keys
 from vary_proxy.core.directives import ResponseDirectives, field_names, of_request, of_response
 from vary_proxy.core.message import Fields, Request, Response
 from vary_proxy.core.policy import CachePolicy, Policy
-from vary_proxy.core.stored import Part
 from vary_proxy.core.ranges import content_range
+from vary_proxy.core.stored import Part
 from vary_proxy.core.vary import EffectiveVary
 
 # Final statuses whose caching rules we know (RFC 9110 §15), for must-understand.

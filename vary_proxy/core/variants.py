@@ -9,7 +9,7 @@ new origins cannot push out what others use.
 
 from __future__ import annotations
 
-from vary_proxy.core import freshness, ranges
+from vary_proxy.core import freshness
 from vary_proxy.core.policy import CachePolicy
 from vary_proxy.core.stored import Resource, StoredResponse
 
@@ -80,15 +80,3 @@ def replaced(resource: Resource, old: StoredResponse, new: StoredResponse) -> Re
     kept = tuple(one for one in resource.variants if one != old and not _displaces(new, one))
     return Resource((new, *kept))
 
-
-def combined(first: StoredResponse, second: StoredResponse) -> StoredResponse | None:
-    """The part that two parts of one representation make, newest fields; None when they do not.
-
-    Only under the same strong validator, and where they touch or overlap (RFC 9111 §3.4).
-    """
-    before, after = sorted((first, second), key=lambda one: one.part.first if one.part else 0)
-    if before.part is None or after.part is None or before.part.total != after.part.total:
-        return None
-    if not ranges.same_representation(first, second):
-        return None
-    return None if before.part.first + before.body.length < after.part.first else second

@@ -65,7 +65,7 @@ def _declared(lines: tuple[bytes, ...]) -> tuple[bytes, ...] | None:
             name = member.strip(b" \t")
             if not name:
                 continue
-            if b"*" == name or not syntax.is_token(name):
+            if name == b"*" or not syntax.is_token(name):
                 return None
             names.setdefault(name.lower(), name)
     return tuple(names.values())

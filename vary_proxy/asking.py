@@ -1,0 +1,81 @@
+"""One question to the origin, and what makes two questions the same. RFC 9111 §4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from vary_proxy.core import keys
+from vary_proxy.core.directives import of_request
+from vary_proxy.core.message import Request
+from vary_proxy.core.policy import OriginKey, Policy
+from vary_proxy.core.stored import Selecting, StoredResponse
+from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.origin import Interim
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to the origin.
+
+    ``candidates`` are validated; when ``filling``, they are siblings whose body may serve.
+    ``names`` are the selecting names known of the resource. ``stale`` may stand in.
+    """
+
+    request: Request
+    policy: Policy
+    key: bytes
+    names: tuple[bytes, ...]
+    origin_value: bytes | None
+    trusted: bool
+    candidates: tuple[StoredResponse, ...] = ()
+    filling: bool = False
+    stale: StoredResponse | None = None
+    interim: Interim | None = None
+
+    def select(self, names: tuple[bytes, ...]) -> Selecting:
+        """This request's selecting values for *names* and all those known."""
+        exact = self.policy.cache.origin_key is OriginKey.EXACT
+        return keys.select(
+            {*names, *self.names}, self.request.fields, self.origin_value, exact_origin=exact
+        )
+
+
+def flight_name(ask: Ask, wanted: Selecting) -> bytes:
+    """What tells flights of one resource apart: the variant, the ranges, the question."""
+    parts = [ask.key, ask.request.method, b"validate" if ask.candidates else b"fetch"]
+    parts.append(ask.request.fields.combined(b"range") or b"")
+    parts.append(ask.request.fields.combined(b"if-range") or b"")
+    for name, value in wanted:
+        parts += [name, b"-" if value is None else b"=" + value]
+    return b"\0".join(parts)
+
+
+def may_share(ask: Ask) -> bool:
+    """False for a request whose answer could never be another's."""
+    fields = ask.request.fields
+    return (
+        ask.policy.cache.collapse
+        and ask.request.method == b"GET"
+        and b"authorization" not in fields
+        and not of_request(fields).no_store
+    )
+
+
+def plain(request: Request) -> Request:
+    """*request* without what asks for a part, or for something special."""
+    return replace(request, method=b"GET", fields=request.fields.without(_SPECIAL))
+
+
+_SPECIAL = frozenset(
+    (b"range", b"if-range", b"if-none-match", b"if-modified-since", b"cache-control", b"pragma")
+)
+
+
+def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
+    """The names that partition the store for a response with this Vary under *policy*."""
+    names = set(effective.names)
+    if policy.cache.origin_key is OriginKey.IGNORE:
+        names.discard(b"origin")
+    else:
+        names.add(b"origin")
+    return tuple(sorted(names))

@@ -1,0 +1,273 @@
+"""The one coroutine that walks a request through the steps: match, load, decide, fetch, compose.
+
+No step returns to an earlier one, but that a body found gone is fetched again. Whatever the
+outcome, the Reply is dressed by core.delivery and its Record says what happened and why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Protocol, assert_never
+
+from vary_proxy import replies
+from vary_proxy.asking import Ask, flight_name, key_names, may_share, plain
+from vary_proxy.channel import Channel
+from vary_proxy.core import (
+    delivery,
+    forwarding,
+    invalidation,
+    keys,
+    reuse,
+    validation,
+)
+from vary_proxy.core.delivery import CacheStatus
+from vary_proxy.core.message import Fields, Record, Reply, Request, Response
+from vary_proxy.core.policy import Policy
+from vary_proxy.core.stored import Resource, Selecting, StoredResponse
+from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.fetching import Fetcher
+from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Flights, Landed, Landing, Validated
+from vary_proxy.origin import Origin, OriginFailure
+from vary_proxy.replies import Walk
+from vary_proxy.store.base import Store
+from vary_proxy.tasks import Tasks
+
+
+class Rules(Protocol):
+    def match(self, request: Request) -> Policy: ...
+
+
+class Exchange:
+    """Answers requests. *trusted* says whose forwarding fields are believed."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        origins: Mapping[str, Origin],
+        store: Store,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        trusted: Callable[[str], bool] = lambda client: False,
+    ) -> None:
+        self.rules = rules
+        self._origins = origins
+        self._store = store
+        self._tasks = tasks
+        self._clock = clock
+        self._trusted = trusted
+        self._flights = Flights()
+        self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
+
+    async def answer(self, request: Request, channel: Channel) -> Reply:
+        """The reply to *request*; failures of the origin become replies of ours."""
+        policy = self.rules.match(request)
+        walk = Walk(request, policy, channel, Record(rule=policy.rule))
+        if forwarding.loops(request):
+            return replies.failure(walk, OriginFailure("proxy_loop_detected"), self._clock())
+        try:
+            outside = reuse.outside(request, policy)
+            if outside is not None:
+                return await self._pass(walk, outside.reason)
+            return await self._cached(walk)
+        except OriginFailure as failure:
+            return replies.failure(walk, failure, self._clock())
+
+    async def _cached(self, walk: Walk) -> Reply:
+        request, policy = walk.request, walk.policy
+        key = keys.primary_key(request, policy)
+        resource = self._store.peek(key) or await self._store.load(key)
+        names = key_names(_NO_VARY, policy) if resource is None else resource.names()
+        ask = Ask(
+            request,
+            policy,
+            key,
+            names,
+            None,
+            self._trusted(request.client),
+            interim=walk.channel.interim,
+        )
+        wanted = ask.select(())
+        decision = reuse.decide(request, resource, wanted, policy, self._clock())
+        match decision:
+            case reuse.Serve(stored, ttl, revalidate):
+                if revalidate:
+                    self._in_background(replace(ask, candidates=_validatable(stored)), wanted)
+                reply = await self._from_store(walk, ask, stored, CacheStatus(hit=True, ttl=ttl))
+                if reply is not None:
+                    walk.record.cache = "stale" if ttl <= 0 else "hit"
+                    return reply
+                return await self._fetch(walk, ask, wanted, "uri-miss")
+            case reuse.Validate(stored, reason):
+                ask = replace(ask, candidates=(stored,), stale=stored)
+                return await self._fetch(walk, ask, wanted, reason)
+            case reuse.Forward(reason, siblings):
+                filling = bool(siblings) and self._fetcher.fills(policy)
+                ask = replace(ask, candidates=siblings if filling else (), filling=filling)
+                return await self._fetch(
+                    walk, replace(ask, stale=_fallback(resource, wanted)), wanted, reason
+                )
+            case reuse.Pass(reason):
+                return await self._pass(walk, reason)
+            case reuse.Refuse():
+                return replies.refused(walk, self._clock())
+            case other:
+                assert_never(other)
+
+    async def _from_store(
+        self, walk: Walk, ask: Ask, stored: StoredResponse, status: CacheStatus
+    ) -> Reply | None:
+        now = self._clock()
+        reply = await replies.from_store(walk, self._store, ask.key, stored, status, now)
+        if reply is None:
+            await self._store.purge(ask.key)
+        walk.record.reason = status.detail
+        return reply
+
+    async def _fetch(self, walk: Walk, ask: Ask, wanted: Selecting, reason: str) -> Reply:
+        landing, collapsed = await self._landing(walk, ask, wanted)
+        walk.record.collapsed = collapsed
+        walk.record.origin = "" if collapsed else ask.policy.origin
+        status = CacheStatus(fwd=reason, collapsed=collapsed)
+        match landing:
+            case Landed(draft, spool, effective, code):
+                walk.record.cache = "collapsed" if collapsed else "miss"
+                walk.note(effective)
+                status = replace(status, fwd_status=code, stored=not collapsed)
+                return replies.from_spool(walk, draft, spool, status, self._clock())
+            case Validated(stored, effective, filled):
+                walk.record.cache = "validated"
+                walk.note(effective)
+                status = replace(status, fwd_status=304, stored=filled)
+                reply = await self._from_store(walk, ask, stored, status)
+                if reply is not None:
+                    return reply
+                return await self._fetch(
+                    walk, replace(ask, candidates=(), filling=False), wanted, reason
+                )
+            case Alone(response, fields, why):
+                return replies.alone(walk, response, fields, replace(status, detail=why))
+            case Failed(error, code):
+                return await self._failed(walk, ask, status, error, code)
+            case other:
+                assert_never(other)
+
+    async def _landing(self, walk: Walk, ask: Ask, wanted: Selecting) -> tuple[Landing, bool]:
+        """What came of the fetch, and whether it was another's."""
+        name = flight_name(ask, wanted)
+        now = self._clock()
+        joinable = may_share(ask) and not self._flights.is_unstorable(ask.key, now)
+        if joinable:
+            landing = await self._ride(ask, name)
+            if landing is not None:
+                return landing, True
+        flight = self._flights.open(
+            ask.key, name, joinable=joinable and self._flights.find(name) is None
+        )
+        self._tasks.spawn(self._fetcher.run(ask, flight), "fetch")
+        try:
+            return await asyncio.shield(flight.landing), False
+        except asyncio.CancelledError:
+            flight.landing.add_done_callback(self._close_unclaimed)
+            if flight.landing.cancelled():
+                raise OriginFailure("connection_terminated", "the fetch was ended") from None
+            raise
+
+    async def _ride(self, ask: Ask, name: bytes) -> Landing | None:
+        """The landing of another's flight; None when there is none that fits."""
+        flight = self._flights.find(name)
+        if flight is None:
+            return None
+        late = flight.landing.done()
+        if not late:
+            await asyncio.wait((flight.landing,), timeout=RIDE_SECONDS)
+        if not flight.landing.done() or flight.landing.cancelled():
+            return None
+        landing = flight.landing.result()
+        match landing:
+            case Landed(draft, spool):
+                fits = ask.select(draft.names) == draft.selecting and spool.joinable
+                return landing if fits and (not late or self._is_usable(ask, draft)) else None
+            case Validated(stored):
+                return landing if ask.select(stored.names) == stored.selecting else None
+            case _:
+                return None
+
+    def _is_usable(self, ask: Ask, draft: StoredResponse) -> bool:
+        """True when a response still arriving may answer a request made after its head came."""
+        decision = reuse.decide(
+            ask.request, Resource((draft,)), draft.selecting, ask.policy, self._clock()
+        )
+        return isinstance(decision, reuse.Serve)
+
+    def _close_unclaimed(self, landing: asyncio.Future[Landing]) -> None:
+        if not landing.cancelled() and isinstance(landing.result(), Alone):
+            self._tasks.spawn(landing.result().response.close(), "close unclaimed")  # type: ignore[union-attr]  # an Alone, as just asked
+
+    def _in_background(self, ask: Ask, wanted: Selecting) -> None:
+        """Validate once, while the stale response is served (RFC 5861 §3)."""
+        ask = replace(ask, interim=None, request=plain(ask.request))
+        name = flight_name(ask, wanted)
+        if self._flights.find(name) is not None:
+            return
+        flight = self._flights.open(ask.key, name, joinable=True)
+        flight.landing.add_done_callback(self._close_unclaimed)
+        self._tasks.spawn(self._fetcher.run(ask, flight), "validate in background")
+
+    async def _pass(self, walk: Walk, reason: str) -> Reply:
+        """Outside the cache: everything goes on as it is, Vary repaired."""
+        request, policy = walk.request, walk.policy
+        origin = self._origins[policy.origin]
+        naming = origin.naming
+        hop = forwarding.Hop(naming.host, naming.prefix, self._trusted(request.client))
+        sent = replace(forwarding.to_origin(request, policy, hop), scheme=naming.scheme)
+        walk.record.origin = policy.origin
+        response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
+        head = response.head
+        await self._invalidate(request, head)
+        fields = delivery.received(forwarding.end_to_end(head.fields), self._clock())
+        return replies.alone(walk, response, fields, CacheStatus(fwd=reason))
+
+    async def _invalidate(self, request: Request, head: Response) -> None:
+        for target in invalidation.targets(request, head):
+            plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
+            key = keys.primary_key(plain, self.rules.match(plain))
+            self._flights.ground(key)
+            await self._store.purge(key)
+
+    # ── when there is nothing better ──────────────────────────────────────────────────
+
+    async def _failed(
+        self,
+        walk: Walk,
+        ask: Ask,
+        status: CacheStatus,
+        error: OriginFailure | None,
+        code: int,
+    ) -> Reply:
+        stale = ask.stale
+        if stale is not None and reuse.stands_in(stale, walk.policy, self._clock()):
+            told = replace(status, fwd_status=code, detail="stale-if-error")
+            reply = await self._from_store(walk, ask, stale, told)
+            if reply is not None:
+                walk.record.cache = "stale"
+                return reply
+        raise error or OriginFailure("destination_unavailable", f"origin said {code}")
+
+
+_NO_VARY = EffectiveVary(None, ())
+
+
+def _validatable(stored: StoredResponse) -> tuple[StoredResponse, ...]:
+    return (stored,) if validation.has_validator(stored) and stored.part is None else ()
+
+
+def _fallback(resource: Resource | None, wanted: Selecting) -> StoredResponse | None:
+    """What may stand in, should the origin fail: a whole variant that fits."""
+    variants = () if resource is None else resource.variants
+    return next((one for one in variants if one.part is None and keys.matches(one, wanted)), None)
+
+
+def _host_only(request: Request) -> Fields:
+    return Fields(tuple(pair for pair in request.fields.items if pair[0] == b"host"))

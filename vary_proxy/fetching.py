@@ -1,0 +1,292 @@
+"""Asks the origin on behalf of the cache, judges what comes, and tees it to the store.
+
+One Fetch is one question: fetch this, or validate that. It becomes a Landing as soon as
+the response head is judged; a storable body then streams on in a task of its own, so that
+no client's leaving can harm another, and is published last, when it is provably whole.
+RFC 9111 §3, §4.3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from vary_proxy.asking import Ask, key_names
+from vary_proxy.core import (
+    forwarding,
+    freshness,
+    ranges,
+    reuse,
+    storing,
+    validation,
+    vary,
+)
+from vary_proxy.core.delivery import received
+from vary_proxy.core.directives import of_response
+from vary_proxy.core.message import Fields, Response
+from vary_proxy.core.policy import Policy
+from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.core.storing import Storable
+from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Validated
+from vary_proxy.origin import Origin, OriginFailure, OriginResponse
+from vary_proxy.spool import Abandoned, Spool
+from vary_proxy.store.base import Store, TooLarge, Writer
+from vary_proxy.tasks import Tasks
+
+STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
+_UNKNOWN = Body(b"", 0)
+
+
+class Fetcher:
+    def __init__(
+        self,
+        origins: Mapping[str, Origin],
+        store: Store,
+        flights: Flights,
+        tasks: Tasks,
+        clock: Callable[[], float],
+    ) -> None:
+        self._origins = origins
+        self._store = store
+        self._flights = flights
+        self._tasks = tasks
+        self._clock = clock
+        self._carries_cors: dict[str, bool] = {}  # does this origin's 304 carry the CORS family?
+
+    async def run(self, ask: Ask, flight: Flight) -> None:
+        """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
+        try:
+            landing = await self._land(ask, flight)
+        except OriginFailure as failure:
+            landing = Failed(failure)
+        except BaseException:
+            flight.landing.cancel()
+            self._flights.close(flight)
+            raise
+        flight.landing.set_result(landing)
+        if not isinstance(landing, Landed):
+            self._flights.close(flight)
+
+    async def send(self, ask: Ask, *, whole: bool, conditional: bool) -> OriginResponse:
+        """Send the request of *ask*, without the client's own conditions. Raises OriginFailure."""
+        policy = ask.policy
+        origin = self._origins[policy.origin]
+        naming = origin.naming
+        drop = validation.CLIENT_CONDITIONS
+        if whole:
+            drop |= _RANGE
+        add = validation.conditions(ask.candidates) if conditional else ()
+        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted)
+        request = forwarding.to_origin(ask.request, policy, hop, drop=drop, add=add)
+        return await origin.fetch(replace(request, scheme=naming.scheme), None, ask.interim)
+
+    async def _land(self, ask: Ask, flight: Flight) -> Landing:
+        conditional = bool(ask.candidates)
+        requested = self._clock()
+        response = await self.send(ask, whole=conditional, conditional=conditional)
+        head = _judged_head(response.head, self._clock())
+        if head.status == 304 and conditional:
+            await response.close()
+            landing = await self._not_modified(ask, head, requested)
+            if landing is not None:
+                return landing
+            conditional = False
+            requested = self._clock()
+            response = await self.send(ask, whole=True, conditional=False)
+            head = _judged_head(response.head, self._clock())
+            self._learn(ask, head)
+        if self._prefers_stale(ask, head):
+            await response.close()
+            return Failed(None, head.status)
+        if ask.request.method == b"HEAD":
+            await self._from_head(ask, head, requested)
+            return Alone(response, head.fields, "method")
+        return self._judge(ask, flight, response, head, requested)
+
+    def _prefers_stale(self, ask: Ask, head: Response) -> bool:
+        return (
+            ask.stale is not None
+            and head.status in STANDS_IN_FOR
+            and reuse.stands_in(ask.stale, ask.policy, self._clock())
+        )
+
+    def _judge(
+        self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
+    ) -> Landing:
+        now = self._clock()
+        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+        verdict = storing.judge(
+            ask.request, head, effective, ask.policy, now, whole=not response.close_delimited
+        )
+        if not isinstance(verdict, Storable):
+            return self._alone(ask, response, head, verdict.reason, now)
+        writer = self._store.writer(ask.key, response.length, ask.policy.cache.max_variants)
+        if writer is None:
+            return self._alone(ask, response, head, "too-large", now)
+        draft = self._draft(ask, head, verdict, effective, requested, now)
+        spool = Spool(response.length)
+        self._flights.forget_unstorable(ask.key)
+        self._tasks.spawn(self._pump(response, spool, writer, draft, flight), "pump")
+        return Landed(draft, spool, effective, head.status)
+
+    def _alone(
+        self, ask: Ask, response: OriginResponse, head: Response, reason: str, now: float
+    ) -> Alone:
+        if reason not in _BY_REQUESTER:
+            self._flights.remember_unstorable(ask.key, now)
+        return Alone(response, head.fields, reason)
+
+    def _draft(
+        self,
+        ask: Ask,
+        head: Response,
+        verdict: Storable,
+        effective: EffectiveVary,
+        requested: float,
+        now: float,
+    ) -> StoredResponse:
+        return StoredResponse(
+            status=head.status,
+            fields=vary.dress(verdict.fields.without(_FRAMING), effective),
+            body=_UNKNOWN,
+            selecting=ask.select(key_names(effective, ask.policy)),
+            born=freshness.born_at(head.fields, requested, now),
+            received=now,
+            reason=head.reason,
+            part=verdict.part,
+            authorized=b"authorization" in ask.request.fields,
+        )
+
+    async def _pump(
+        self,
+        response: OriginResponse,
+        spool: Spool,
+        writer: Writer,
+        draft: StoredResponse,
+        flight: Flight,
+    ) -> None:
+        """Move the body to *spool* and *writer*; publish it when it is whole."""
+        open_writer: Writer | None = writer
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                await stack.enter_async_context(writer)
+                async for chunk in response.chunks():
+                    spool.append(chunk)
+                    if open_writer is not None:
+                        open_writer = await self._write(open_writer, chunk, spool, flight)
+                    if open_writer is None:
+                        await spool.room()
+                if open_writer is not None and not flight.grounded and _is_all(draft, spool):
+                    await open_writer.commit(draft)
+            spool.finish()
+        except Abandoned:
+            pass
+        except OriginFailure as failure:
+            spool.fail(failure)
+        except asyncio.CancelledError:
+            spool.fail(OriginFailure("connection_terminated", "shutting down"))
+            raise
+        finally:
+            await response.close()
+            self._flights.close(flight)
+
+    async def _write(
+        self, writer: Writer, chunk: bytes, spool: Spool, flight: Flight
+    ) -> Writer | None:
+        try:
+            await writer.write(chunk)
+        except TooLarge:
+            self._flights.unlist(flight)
+            self._flights.remember_unstorable(flight.key, self._clock())
+            spool.release()
+            return None
+        return writer
+
+    async def _not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:
+        """What a 304 comes to; None when it says nothing usable and all must be fetched."""
+        stored = validation.identified(head, ask.candidates)
+        if stored is None:
+            return None
+        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+        if effective.star:
+            return None
+        if not ask.filling:
+            # A 304 that leaves Vary out says nothing new about it (RFC 9111 §3.2).
+            if b"vary" not in head.fields:
+                merged = Fields(tuple((b"vary", line) for line in stored.fields.lines(b"vary")))
+                effective = vary.effective(merged, ask.policy.vary, ask.request.method)
+        elif not self._may_fill(ask, head):
+            return None
+        now = self._clock()
+        fields = vary.dress(head.fields.without(_FRAMING | _uncacheable(head, ask)), effective)
+        selecting = ask.select(key_names(effective, ask.policy))
+        make = validation.adopt if ask.filling else validation.freshen
+        fresh = make(stored, fields, selecting, requested, now)
+        if ask.filling:
+            if not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
+                return None
+        else:
+            await self._store.replace(ask.key, stored, fresh)
+        return Validated(fresh, effective, ask.filling)
+
+    def _may_fill(self, ask: Ask, head: Response) -> bool:
+        """False when a 304 without CORS fields may be a bare one rather than a refusal."""
+        if _has_family(head.fields):
+            self._carries_cors[ask.policy.origin] = True
+            return True
+        return self._carries_cors.get(ask.policy.origin, False)
+
+    def _learn(self, ask: Ask, head: Response) -> None:
+        """After a bare 304 and the whole answer to the same question: do 304s leave CORS out?"""
+        if ask.filling and _has_family(head.fields):
+            self._carries_cors[ask.policy.origin] = False
+
+    def fills(self, policy: Policy) -> bool:
+        """True unless this origin's 304s are known to leave out the CORS family."""
+        return self._carries_cors.get(policy.origin, True)
+
+    async def _from_head(self, ask: Ask, head: Response, requested: float) -> None:
+        """A response to HEAD freshens the stored response to GET, or ends its use (§4.3.5)."""
+        stored = ask.stale
+        if stored is None or head.status != 200:
+            return
+        if not validation.head_agrees(stored, head):
+            await self._store.replace(ask.key, stored, stored.marked_stale())
+            return
+        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+        if effective.star:
+            return
+        fields = vary.dress(head.fields.without(_FRAMING), effective)
+        selecting = ask.select(key_names(effective, ask.policy))
+        fresh = validation.freshen(stored, fields, selecting, requested, self._clock())
+        await self._store.replace(ask.key, stored, fresh)
+
+
+_RANGE = frozenset((b"range", b"if-range"))
+_FRAMING = frozenset((b"content-length",))
+# Reasons that lie in one request and say nothing about the next.
+_BY_REQUESTER = frozenset(("request-no-store", "authorization", "method", "presigned"))
+
+
+def _judged_head(head: Response, now: float) -> Response:
+    return Response(head.status, received(forwarding.end_to_end(head.fields), now), head.reason)
+
+
+def _has_family(fields: Fields) -> bool:
+    return any(name.startswith(b"access-control-") for name, _ in fields.items)
+
+
+def _uncacheable(head: Response, ask: Ask) -> frozenset[bytes]:
+    """Fields of a 304 that are this requester's alone."""
+    said = of_response(head.fields)
+    if said.public or ask.policy.cache.store_set_cookie:
+        return frozenset()
+    return frozenset((b"set-cookie",))
+
+
+def _is_all(draft: StoredResponse, spool: Spool) -> bool:
+    """True when the body has the length that Content-Range announced."""
+    return draft.part is None or ranges.part_length(draft.fields) == spool.size

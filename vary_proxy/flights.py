@@ -1,0 +1,127 @@
+"""Collapsed requests: one fetch, many readers. RFC 9111 §4.
+
+A Flight is a fetch that others may ride on. Whoever comes first opens it; its Landing says
+what came of it. Riders that the response does not fit (another variant, not storable, an
+error) go their own way at once. What proved not to be storable is remembered briefly, so
+that requests for it never queue. An invalidation grounds the flights of a resource: what
+they bring is delivered to those aboard, and neither stored nor joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+from vary_proxy.core.message import Fields
+from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.spool import Spool
+
+RIDE_SECONDS = 5.0  # nobody waits longer for the head of another's fetch
+_REMEMBERED_SECONDS = 10.0
+_REMEMBERED_MOST = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A storable response whose body is on its way through *spool*."""
+
+    draft: StoredResponse
+    spool: Spool
+    vary: EffectiveVary
+    ask_status: int
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """The origin said 304: *stored* is up to date. ``filled``: it is a new variant."""
+
+    stored: StoredResponse
+    vary: EffectiveVary
+    filled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A response for its requester alone; ``fields`` are end-to-end, Vary not yet dressed."""
+
+    response: OriginResponse
+    fields: Fields
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """No usable answer: the origin failed, or said 5xx while something stale may stand in."""
+
+    error: OriginFailure | None
+    status: int = 0
+
+
+Landing = Landed | Validated | Alone | Failed
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    key: bytes  # primary key
+    name: bytes  # what tells flights apart
+    landing: asyncio.Future[Landing]
+    grounded: bool = False
+    riders: int = 0
+
+
+@dataclass(slots=True)
+class Flights:
+    """The flights under way, and the memory of what was not storable."""
+
+    _by_name: dict[bytes, Flight] = field(default_factory=dict)
+    _by_key: dict[bytes, set[Flight]] = field(default_factory=dict)
+    _unstorable: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+
+    def find(self, name: bytes) -> Flight | None:
+        return self._by_name.get(name)
+
+    def open(self, key: bytes, name: bytes, *, joinable: bool) -> Flight:
+        """A new flight; found by others under *name* when *joinable*."""
+        flight = Flight(key, name, asyncio.get_running_loop().create_future())
+        if joinable:
+            self._by_name[name] = flight
+        self._by_key.setdefault(key, set()).add(flight)
+        return flight
+
+    def close(self, flight: Flight) -> None:
+        """Nobody can join any more."""
+        self.unlist(flight)
+        flights = self._by_key.get(flight.key)
+        if flights is not None:
+            flights.discard(flight)
+            if not flights:
+                del self._by_key[flight.key]
+
+    def unlist(self, flight: Flight) -> None:
+        if self._by_name.get(flight.name) is flight:
+            del self._by_name[flight.name]
+
+    def ground(self, key: bytes) -> None:
+        """What is under way for *key* was asked before it became invalid."""
+        for flight in self._by_key.get(key, ()):
+            flight.grounded = True
+            self.unlist(flight)
+
+    def remember_unstorable(self, key: bytes, now: float) -> None:
+        self._unstorable[key] = now + _REMEMBERED_SECONDS
+        self._unstorable.move_to_end(key)
+        if len(self._unstorable) > _REMEMBERED_MOST:
+            self._unstorable.popitem(last=False)
+
+    def forget_unstorable(self, key: bytes) -> None:
+        self._unstorable.pop(key, None)
+
+    def is_unstorable(self, key: bytes, now: float) -> bool:
+        until = self._unstorable.get(key)
+        return until is not None and now < until
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_key.values()))

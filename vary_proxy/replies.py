@@ -1,0 +1,223 @@
+"""Turns what was decided into Replies: from the store, from a spool, passed on, or our own.
+
+Nothing here decides about reuse. A Walk is one request on its way through the exchange, with
+the Record of what happened to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
+
+from vary_proxy.channel import Channel
+from vary_proxy.core import delivery, vary
+from vary_proxy.core.delivery import CacheStatus, Plan
+from vary_proxy.core.errors import error_reply
+from vary_proxy.core.message import Buffer, Fields, Record, Reply, Request
+from vary_proxy.core.policy import Policy
+from vary_proxy.core.ranges import Span
+from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.syntax import format_date
+from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.spool import Spool, SpoolReader
+from vary_proxy.store.base import Store
+
+
+@dataclass(slots=True)
+class Walk:
+    """One request on its way."""
+
+    request: Request
+    policy: Policy
+    channel: Channel
+    record: Record
+
+    def note(self, effective: EffectiveVary) -> None:
+        """Remember what was done to Vary."""
+        self.record.vary_action = effective.action
+        self.record.vary_added = effective.added
+
+
+async def from_store(
+    walk: Walk, store: Store, key: bytes, stored: StoredResponse, status: CacheStatus, now: float
+) -> Reply | None:
+    """The reply that *stored* gives; None when its body has gone."""
+    plan = delivery.compose(
+        walk.request, stored, stored.fields, status, now, length=stored.body.length
+    )
+    chunks: list[Buffer] = []
+    for at, piece in enumerate(plan.pieces):
+        if isinstance(piece, bytes):
+            chunks.append(piece)
+            continue
+        content = await store.read(key, stored.body, piece.start, piece.stop)
+        if content is None:
+            return None
+        chunks.extend(content.chunks)
+        if content.stream is not None:
+            rest = plan.pieces[at + 1 :]
+            return _reply(walk, plan, chunks, _rest(store, key, stored, content.stream, rest))
+    return _reply(walk, plan, chunks, None)
+
+
+async def _rest(
+    store: Store,
+    key: bytes,
+    stored: StoredResponse,
+    first: AsyncIterator[Buffer],
+    pieces: Sequence[bytes | Span],
+) -> AsyncIterator[Buffer]:
+    async for chunk in first:
+        yield chunk
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            continue
+        content = await store.read(key, stored.body, piece.start, piece.stop)
+        if content is None:
+            raise OriginFailure("connection_terminated", "a stored body went away")
+        for held in content.chunks:
+            yield held
+        if content.stream is not None:
+            async for chunk in content.stream:
+                yield chunk
+
+
+def from_spool(
+    walk: Walk, draft: StoredResponse, spool: Spool, status: CacheStatus, now: float
+) -> Reply:
+    """The reply that a response still arriving gives."""
+    length = spool.size if spool.finished else spool.length
+    plan = delivery.compose(
+        walk.request, draft, draft.fields, status, now, aged=False, length=length
+    )
+    walk.record.stored = status.stored
+    stream: AsyncIterator[Buffer] | None = None
+    if len(plan.pieces) == 1 and isinstance(plan.pieces[0], Span):
+        span = plan.pieces[0]
+        stream = spool.reader(span.start, None if span.stop < 0 else span.stop)
+    elif plan.pieces:
+        stream = _spooled(spool, plan.pieces, spool.reader())
+    return _reply(walk, plan, (), stream)
+
+
+async def _spooled(
+    spool: Spool, pieces: Sequence[bytes | Span], anchor: SpoolReader
+) -> AsyncIterator[Buffer]:
+    # The anchor stays at the first byte, so that ranges in any order find their bytes.
+    try:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            async for chunk in spool.reader(piece.start, piece.stop):
+                yield chunk
+    finally:
+        await anchor.aclose()
+
+
+def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:
+    """A response passed to its requester, and to nobody else."""
+    head = response.head
+    effective = vary.effective(fields, walk.policy.vary, walk.request.method)
+    walk.note(effective)
+    walk.record.cache = "pass"
+    walk.record.reason = status.detail
+    walk.record.origin_status = head.status
+    dressed = delivery.chained(
+        vary.dress(fields, effective), replace(status, fwd_status=head.status)
+    )
+    return Reply(
+        head.status,
+        dressed,
+        head.reason,
+        stream=_Passing(response),
+        bodiless=walk.request.method == b"HEAD" or head.status in delivery.BODILESS,
+        record=walk.record,
+    )
+
+
+class _Passing(AsyncIterator[Buffer]):
+    """The body of a response, which is closed with it: also when nothing was read."""
+
+    def __init__(self, response: OriginResponse) -> None:
+        self._response = response
+        self._chunks = response.chunks()
+
+    async def __anext__(self) -> Buffer:
+        try:
+            return await anext(self._chunks)
+        except BaseException:
+            await self._response.close()
+            raise
+
+    async def aclose(self) -> None:
+        await self._response.close()
+
+
+def _reply(
+    walk: Walk,
+    plan: Plan,
+    chunks: Sequence[Buffer],
+    stream: AsyncIterator[Buffer] | None,
+) -> Reply:
+    return Reply(
+        plan.status,
+        plan.fields,
+        plan.reason,
+        chunks=chunks,
+        stream=stream,
+        bodiless=plan.bodiless,
+        record=walk.record,
+    )
+
+
+_EXPLAINED = {
+    "connection_refused": "The origin server refuses connections.",
+    "connection_timeout": "The origin server could not be reached in time.",
+    "connection_terminated": "The origin server ended the connection without an answer.",
+    "connection_read_timeout": "The origin server stopped in the middle of its answer.",
+    "dns_error": "The origin server's name could not be resolved.",
+    "dns_timeout": "The origin server's name could not be resolved in time.",
+    "http_response_timeout": "The origin server did not answer in time.",
+    "http_protocol_error": "The origin server's answer could not be read as HTTP.",
+    "http_response_incomplete": "The origin server's answer ended early.",
+    "http_response_header_section_size": "The origin server's answer has too large a head.",
+    "proxy_loop_detected": "This request has come through this proxy too often.",
+    "tls_certificate_error": "The origin server's certificate could not be verified.",
+    "tls_protocol_error": "No TLS connection to the origin server could be made.",
+}
+
+
+def failure(walk: Walk, failed: OriginFailure, now: float) -> Reply:
+    """Our own 502, 503 or 504 for an origin that gave no usable answer."""
+    walk.record.cache = "error"
+    walk.record.reason = failed.error
+    message = _EXPLAINED.get(failed.error, "The origin server gave no usable answer.")
+    return _own(walk, failed.status, message, failed.error, "", now)
+
+
+def refused(walk: Walk, now: float) -> Reply:
+    """504 for only-if-cached (RFC 9111 §5.2.1.7)."""
+    walk.record.cache = "error"
+    walk.record.reason = "only-if-cached"
+    message = "Nothing stored fits this request, and it asked for nothing else (only-if-cached)."
+    return _own(walk, 504, message, "", "only-if-cached", now)
+
+
+def _own(
+    walk: Walk, status: int, message: str, proxy_error: str, cache_detail: str, now: float
+) -> Reply:
+    reply = error_reply(
+        status,
+        message,
+        proxy_error=proxy_error,
+        cache_detail=cache_detail,
+        vary=vary.for_errors(walk.policy.vary, walk.request.method),
+        close=walk.request.has_body,
+        date=format_date(now),
+    )
+    reply.bodiless = walk.request.method == b"HEAD"
+    reply.record = walk.record
+    return reply

@@ -1,0 +1,159 @@
+"""A body on its way: written once, read by many, each at its own pace.
+
+While a body is being stored its whole history is kept, so that anybody may join from the
+first byte; memory is bounded by what the store takes. Once it is known that it will not be
+stored, ``release`` turns the spool into a window: what every reader has passed is dropped,
+and the writer waits for the slowest. Readers that leave are forgotten at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+WINDOW = 512 * 1024  # bytes ahead of the slowest reader, once released
+
+
+class Abandoned(Exception):
+    """Nobody reads any more, and nothing is stored: the fetch may end."""
+
+
+class Spool:
+    def __init__(self, length: int | None) -> None:
+        self.length = length  # bytes announced; None when unknown
+        self.size = 0  # bytes written so far
+        self.finished = False
+        self._error: BaseException | None = None
+        self._chunks: deque[bytes] = deque()
+        self._dropped = 0  # chunks gone from the front
+        self._released = False
+        self._readers: set[SpoolReader] = set()
+        self._more: asyncio.Future[None] | None = None
+        self._less: asyncio.Future[None] | None = None
+
+    @property
+    def joinable(self) -> bool:
+        """True while a new reader can begin at the first byte, and the end is not a failure."""
+        return self._dropped == 0 and not self._released and self._error is None
+
+    def append(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self.size += len(chunk)
+        self._wake_readers()
+
+    def finish(self) -> None:
+        self.finished = True
+        self._wake_readers()
+
+    def fail(self, error: BaseException) -> None:
+        """Readers get what there is, then *error*."""
+        self._error = error
+        self._wake_readers()
+
+    def release(self) -> None:
+        """Keep no history from now on."""
+        self._released = True
+        self._trim()
+
+    async def room(self) -> None:
+        """Wait, once released, until the slowest reader is near. Raises Abandoned."""
+        while self._released:
+            if not self._readers:
+                raise Abandoned
+            if self.size - min(reader.passed for reader in self._readers) <= WINDOW:
+                return
+            self._less = self._less or asyncio.get_running_loop().create_future()
+            await self._less
+
+    def reader(self, start: int = 0, stop: int | None = None) -> SpoolReader:
+        """A reader of bytes [start, stop) from now on; to be closed if not read to its end."""
+        return SpoolReader(self, start, stop)
+
+    def _wake_readers(self) -> None:
+        if self._more is not None:
+            if not self._more.done():
+                self._more.set_result(None)
+            self._more = None
+
+    def _trim(self) -> None:
+        behind = min((reader.index for reader in self._readers), default=self._dropped)
+        while self._dropped < behind:
+            self._chunks.popleft()
+            self._dropped += 1
+        if self._less is not None:
+            if not self._less.done():
+                self._less.set_result(None)
+            self._less = None
+
+    def chunk(self, index: int) -> bytes | None:
+        """The chunk at *index* of all ever written; None when it is not there yet."""
+        at = index - self._dropped
+        return self._chunks[at] if 0 <= at < len(self._chunks) else None
+
+    async def wait(self) -> bool:
+        """Wait for more; False when there will be none. Raises what ended the body early."""
+        if self._error is not None:
+            raise self._error
+        if self.finished:
+            return False
+        self._more = self._more or asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._more)
+        return True
+
+    def enter(self, reader: SpoolReader) -> None:
+        self._readers.add(reader)
+
+    def leave(self, reader: SpoolReader) -> None:
+        self._readers.discard(reader)
+        self.moved()
+
+    def moved(self) -> None:
+        """A reader has gone on: what all have passed can go."""
+        if self._released:
+            self._trim()
+
+
+class SpoolReader(AsyncIterator[bytes]):
+    """One reader's place in a Spool. It counts from its creation, not from its first read."""
+
+    def __init__(self, spool: Spool, start: int, stop: int | None) -> None:
+        self._spool = spool
+        self._start = start
+        self._stop = stop
+        self.index = 0  # next chunk to look at
+        self.passed = 0  # bytes of the body up to that chunk
+        spool.enter(self)
+
+    def __aiter__(self) -> SpoolReader:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self._stop is None or self.passed < self._stop:
+            chunk = self._spool.chunk(self.index)
+            if chunk is None:
+                try:
+                    more = await self._spool.wait()
+                except BaseException:
+                    await self.aclose()
+                    raise
+                if not more:
+                    break
+                continue
+            begin = self.passed
+            self.index += 1
+            self.passed += len(chunk)
+            self._spool.moved()
+            piece = self._cut(chunk, begin)
+            if piece:
+                return piece
+        await self.aclose()
+        raise StopAsyncIteration
+
+    def _cut(self, chunk: bytes, begin: int) -> bytes:
+        low = max(0, self._start - begin)
+        high = len(chunk) if self._stop is None else min(len(chunk), self._stop - begin)
+        return chunk if low == 0 and high == len(chunk) else chunk[low:high]
+
+    async def aclose(self) -> None:
+        self._spool.leave(self)

@@ -1,0 +1,250 @@
+"""The store in memory: bounded in bytes, readable without waiting.
+
+A segmented LRU of resources. A new resource enters probation; one that is asked for again
+moves to the protected segment, whose share is four fifths. Room is made from the tail of
+probation first, so that a scan over many objects, each asked for once, passes through
+without flushing what is in use. Size is counted in bytes, metadata included. Bodies are
+kept once per resource and digest, as the chunks in which they arrived.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+
+from vary_proxy.core import variants
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import Body, Resource, StoredResponse
+from vary_proxy.store.base import Content, StoreStats, TooLarge
+
+_OVERHEAD = 700  # bytes that a stored response costs beside its fields and body
+_PROTECTED_SHARE = 0.8
+_DIGEST = 20
+
+
+@dataclass(slots=True)
+class _Held:
+    """A resource with its bodies, and what they cost."""
+
+    resource: Resource
+    bodies: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    cost: int = 0
+
+
+class MemoryStore:
+    """Fulfils vary_proxy.store.base.Store. *clock* gives Unix seconds."""
+
+    def __init__(self, max_bytes: int, max_object: int, clock: Callable[[], float]) -> None:
+        self._max_bytes = max_bytes
+        self._max_object = min(max_object, max_bytes)
+        self._clock = clock
+        self._probation: OrderedDict[bytes, _Held] = OrderedDict()
+        self._protected: OrderedDict[bytes, _Held] = OrderedDict()
+        self._bytes = 0
+        self._protected_bytes = 0
+        self._responses = 0
+        self._evictions = 0
+
+    def peek(self, key: bytes) -> Resource | None:
+        held = self._touch(key)
+        return None if held is None else held.resource
+
+    async def load(self, key: bytes) -> Resource | None:
+        return self.peek(key)
+
+    def writer(self, key: bytes, length: int | None, max_variants: int) -> MemoryWriter | None:
+        if length is not None and length > self._max_object:
+            return None
+        return MemoryWriter(self, key, self._max_object, max_variants)
+
+    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        held = self._find(key)
+        if held is None or stored.body.digest not in held.bodies:
+            return False
+        return self.put(key, stored, held.bodies[stored.body.digest], max_variants)
+
+    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+        held = self._find(key)
+        if held is None:
+            return
+        resource = variants.replaced(held.resource, old, new)
+        if resource is not None:
+            self._settle(key, held, resource)
+
+    async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
+        chunks = self.chunks(key, body, start, stop)
+        return None if chunks is None else Content(chunks)
+
+    def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Bytes [start, stop) of a body, at hand and uncopied; None when it has gone."""
+        held = self._find(key)
+        found = None if held is None else held.bodies.get(body.digest)
+        if found is None:
+            return None
+        return found if start == 0 and stop >= body.length else _cut(found, start, stop)
+
+    async def purge(self, key: bytes, *, soft: bool = False) -> int:
+        held = self._find(key)
+        if held is None:
+            return 0
+        count = len(held.resource.variants)
+        if soft:
+            marked = tuple(one.marked_stale() for one in held.resource.variants)
+            held.resource = Resource(marked)
+        else:
+            self._remove(key)
+        return count
+
+    async def clear(self) -> int:
+        count = self._responses
+        self._probation.clear()
+        self._protected.clear()
+        self._bytes = self._protected_bytes = self._responses = 0
+        return count
+
+    def stats(self) -> StoreStats:
+        return StoreStats(
+            bytes=self._bytes,
+            resources=len(self._probation) + len(self._protected),
+            stored_responses=self._responses,
+            evictions=self._evictions,
+        )
+
+    async def close(self) -> None:
+        await self.clear()
+
+    def put(
+        self, key: bytes, stored: StoredResponse, chunks: tuple[bytes, ...], max_variants: int
+    ) -> bool:
+        """Publish *stored* with its body; False when the resource does not take it in."""
+        held = self._find(key)
+        resource = variants.joined(
+            None if held is None else held.resource, stored, max_variants, self._clock()
+        )
+        if resource is None:
+            return False
+        if held is None:
+            held = _Held(Resource())
+            self._probation[key] = held
+        held.bodies.setdefault(stored.body.digest, chunks)
+        self._settle(key, held, resource)
+        self._make_room(key)
+        return True
+
+    def _find(self, key: bytes) -> _Held | None:
+        return self._protected.get(key) or self._probation.get(key)
+
+    def _touch(self, key: bytes) -> _Held | None:
+        held = self._protected.get(key)
+        if held is not None:
+            self._protected.move_to_end(key)
+            return held
+        held = self._probation.pop(key, None)
+        if held is not None:
+            self._protected[key] = held
+            self._protected_bytes += held.cost
+            self._demote()
+        return held
+
+    def _demote(self) -> None:
+        limit = self._max_bytes * _PROTECTED_SHARE
+        while self._protected_bytes > limit and len(self._protected) > 1:
+            key, held = self._protected.popitem(last=False)
+            self._protected_bytes -= held.cost
+            self._probation[key] = held
+
+    def _settle(self, key: bytes, held: _Held, resource: Resource) -> None:
+        """Take *resource* as what *held* holds: drop bodies without a variant, count anew."""
+        self._responses += len(resource.variants) - len(held.resource.variants)
+        held.resource = resource
+        used = {one.body.digest for one in resource.variants}
+        if len(used) < len(held.bodies):
+            held.bodies = {name: body for name, body in held.bodies.items() if name in used}
+        cost = len(key) + sum(map(_cost, resource.variants))
+        cost += sum(len(chunk) for body in held.bodies.values() for chunk in body)
+        self._bytes += cost - held.cost
+        if key in self._protected:
+            self._protected_bytes += cost - held.cost
+        held.cost = cost
+
+    def _make_room(self, newest: bytes) -> None:
+        while self._bytes > self._max_bytes:
+            key = next((one for one in self._probation if one != newest), None)
+            if key is None:
+                key = next((one for one in self._protected if one != newest), newest)
+            self._evictions += len(self._remove(key).resource.variants)
+
+    def _remove(self, key: bytes) -> _Held:
+        held = self._protected.pop(key, None)
+        if held is not None:
+            self._protected_bytes -= held.cost
+        else:
+            held = self._probation.pop(key)
+        self._bytes -= held.cost
+        self._responses -= len(held.resource.variants)
+        return held
+
+
+def _cost(stored: StoredResponse) -> int:
+    return _OVERHEAD + sum(len(name) + len(value) + 120 for name, value in stored.fields.items)
+
+
+def _cut(chunks: Sequence[bytes], start: int, stop: int) -> list[Buffer]:
+    out: list[Buffer] = []
+    begin = 0
+    for chunk in chunks:
+        end = begin + len(chunk)
+        if end > start and begin < stop:
+            low, high = max(0, start - begin), min(len(chunk), stop - begin)
+            out.append(chunk if high - low == len(chunk) else memoryview(chunk)[low:high])
+        if end >= stop:
+            break
+        begin = end
+    return out
+
+
+class MemoryWriter:
+    """Gathers the chunks of one body; publishes them on commit."""
+
+    def __init__(self, store: MemoryStore, key: bytes, limit: int, max_variants: int) -> None:
+        self._store = store
+        self._key = key
+        self._limit = limit
+        self._max_variants = max_variants
+        self._chunks: list[bytes] = []
+        self._length = 0
+        self._digest = hashlib.sha256()
+
+    async def __aenter__(self) -> MemoryWriter:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._chunks = []
+
+    async def write(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        if self._length > self._limit:
+            raise TooLarge
+        self._digest.update(chunk)
+        self._chunks.append(chunk)
+
+    async def commit(self, stored: StoredResponse) -> StoredResponse:
+        body = Body(self._digest.digest()[:_DIGEST], self._length)
+        whole = replace(stored, body=body)
+        self._store.put(self._key, whole, _gathered(self._chunks, body), self._max_variants)
+        return whole
+
+
+def _gathered(chunks: list[bytes], body: Body) -> tuple[bytes, ...]:
+    """The chunks, joined where they are so small that their number would cost more."""
+    if len(chunks) > 1 + body.length // 16384:
+        return (b"".join(chunks),)
+    return tuple(chunks)
