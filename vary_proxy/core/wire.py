@@ -1,17 +1,22 @@
 """Heads on the wire: the strict request-head reader and the response-head writer.
 
 A request head is read in exactly one way or refused with the status that says why. Both
-lanes of the server use this reader, so they cannot disagree on where a message ends.
-RFC 9112.
+lanes of the server use this reader, so they cannot disagree on where a message ends. The
+shape of the whole head is checked by two regular expressions that never backtrack; what
+they turn down is looked at again only to say what was wrong. RFC 9112.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from typing import NamedTuple
 
-from vary_proxy.core.message import Pair
+from vary_proxy.core.message import Fields, Pair, Request
+from vary_proxy.core.syntax import members
 
 _SPELLINGS = {
     name.lower(): name
@@ -53,3 +58,204 @@ def response_head(
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise ValueError("a line break or NUL inside a response head")
     return head + b"\r\n\r\n"
+
+
+class Refused(Exception):
+    """A request that is answered with *status* and read no further.
+
+    The message says what was wrong and what to do; *detail* is a token for Cache-Status.
+    """
+
+    def __init__(self, status: int, message: str, detail: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class HeadLimits:
+    """Bytes, but for ``fields``, which counts lines. Beyond: 414 for the target, else 431."""
+
+    head: int = 64 * 1024
+    line: int = 16 * 1024
+    fields: int = 100
+    target: int = 8 * 1024
+
+
+class Head(NamedTuple):
+    """A request head, and what it says about the connection."""
+
+    request: Request
+    persistent: bool  # the client would send another request (RFC 9112 §9.3)
+    expects: bool  # it waits for 100 (Continue) before the body (RFC 9110 §10.1.1)
+
+
+DEFAULT_LIMITS = HeadLimits()
+AROUND_TARGET = 64  # bytes of a request line for its method, version and spaces
+_TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_LINE = re.compile(rb"(" + _TCHAR + rb"++) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.([01])")
+_FIELDS = re.compile(rb"(?:" + _TCHAR + rb"++:[\t\x20-\x7e\x80-\xff]*+(?:\r\n|\Z))*+")
+_ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
+_HOST = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})"
+    rb"(?::[0-9]{1,5})?"
+)
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+_DECISIVE = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
+
+
+def read_head(
+    data: bytes, limits: HeadLimits = DEFAULT_LIMITS, scheme: bytes = b"http", client: str = ""
+) -> Head:
+    """The request head that *data* is: all lines, without the empty line that ends them.
+
+    Raises Refused for whatever could be read in two ways. RFC 9112 §3, §5, §6, §9.3
+    """
+    line, _, block = data.partition(b"\r\n")
+    matched = _LINE.fullmatch(line)
+    if matched is None or len(matched[2]) > limits.target:
+        raise _bad_line(line, limits)
+    if _FIELDS.fullmatch(block) is None:
+        raise _bad_fields(block)
+    pairs, said = _fields(block)
+    if len(data) > min(limits.line, limits.head) or len(pairs) > limits.fields:
+        _check_sizes(data, len(pairs), limits)
+    method, target, minor = matched.groups()
+    version = (1, 1) if minor == b"1" else (1, 0)
+    target, authority = _address(method, target, said.get(b"host"), version)
+    length, chunked = _framing(said, version)
+    request = Request(
+        method,
+        target,
+        Fields(tuple(pairs)),
+        scheme,
+        authority,
+        version,
+        client,
+        chunked or bool(length),
+        length,
+    )
+    return Head(request, _persists(said, version), _expects(said, version))
+
+
+def _fields(block: bytes) -> tuple[list[Pair], dict[bytes, list[bytes]]]:
+    """All field lines, and the values of those that decide how the message is read."""
+    pairs: list[Pair] = []
+    said: dict[bytes, list[bytes]] = {}
+    for line in block.split(b"\r\n") if block else ():
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        value = value.strip(b" \t")
+        pairs.append((name, value))
+        if name in _DECISIVE:
+            said.setdefault(name, []).append(value)
+    return pairs, said
+
+
+def _address(
+    method: bytes, target: bytes, hosts: list[bytes] | None, version: tuple[int, int]
+) -> tuple[bytes, bytes]:
+    """Target in origin-form (or ``*``), and the authority (RFC 9112 §3.2)."""
+    host = hosts[0] if hosts else b""
+    if hosts is None and version == (1, 1):
+        raise Refused(400, "The request has no Host field; HTTP/1.1 asks for one.", "no-host")
+    if hosts and (len(hosts) > 1 or not _is_host(host)):
+        raise Refused(400, "Send exactly one Host field, as host or host:port.", "bad-host")
+    if method == b"CONNECT":
+        raise Refused(501, "CONNECT is not offered: this is no forward proxy.", "connect")
+    if target[:1] == b"/" or (target == b"*" and method == b"OPTIONS"):
+        return target, host
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None:
+        raise Refused(400, "The request target must begin with a slash.", "bad-target")
+    authority, rest = absolute.groups()
+    if not _is_host(authority) or (hosts and authority.lower() != host.lower()):
+        raise Refused(400, "The target names another host than the Host field.", "host-mismatch")
+    if not rest and method == b"OPTIONS":
+        return b"*", host or authority
+    return (rest if rest[:1] == b"/" else b"/" + rest), host or authority
+
+
+def _is_host(value: bytes) -> bool:
+    if _HOST.fullmatch(value) is None:
+        return False
+    port = value.rpartition(b":")[2]
+    return not (port.isdigit() and b":" in value and int(port) > 65535)
+
+
+def _framing(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> tuple[int | None, bool]:
+    """Length of the body when Content-Length says it, and whether it is chunked (§6.3)."""
+    lengths = said.get(b"content-length")
+    codings = said.get(b"transfer-encoding")
+    if codings is not None:
+        if lengths is not None:
+            raise Refused(400, "Content-Length and Transfer-Encoding: send one.", "two-framings")
+        if version == (1, 0):
+            raise Refused(400, "Transfer-Encoding is not part of HTTP/1.0.", "coding-in-1.0")
+        if len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise Refused(400, "The only Transfer-Encoding read here is chunked.", "bad-coding")
+        return None, True
+    if lengths is None:
+        return None, False
+    if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:
+        raise Refused(400, "Send one Content-Length, in digits alone.", "bad-length")
+    return int(lengths[0]), False
+
+
+def _persists(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> bool:
+    lines = said.get(b"connection")
+    if lines is None:
+        return version == (1, 1)
+    options = members(b",".join(lines).lower())
+    return b"close" not in options and (version == (1, 1) or b"keep-alive" in options)
+
+
+def _expects(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> bool:
+    lines = said.get(b"expect")
+    if lines is None or version == (1, 0):
+        return False
+    if len(lines) > 1 or lines[0].lower() != b"100-continue":
+        raise Refused(417, "The only expectation met here is 100-continue.", "bad-expect")
+    return True
+
+
+def _check_sizes(data: bytes, count: int, limits: HeadLimits) -> None:
+    if len(data) > limits.head:
+        raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
+    if count > limits.fields:
+        raise Refused(431, f"The head has over {limits.fields} fields.", "too-many-fields")
+    if max(map(len, data.split(b"\r\n"))) > limits.line:
+        raise Refused(431, f"A field line is over {limits.line} bytes.", "line-too-long")
+
+
+def _bad_line(line: bytes, limits: HeadLimits) -> Refused:
+    if len(line) > limits.target + AROUND_TARGET or _LINE.fullmatch(line):
+        return target_too_long(limits)
+    if re.fullmatch(rb"[^ ]+ [^ ]+ HTTP/[0-9]\.[0-9]", line) and line[-3:] not in (b"1.0", b"1.1"):
+        return Refused(505, "HTTP/1.1 and HTTP/1.0 are spoken here.", "bad-version")
+    if b"#" in line:
+        return Refused(400, "A request target has no fragment.", "fragment")
+    return Refused(400, "The first line is not: METHOD target HTTP/1.1.", "bad-request-line")
+
+
+def _bad_fields(block: bytes) -> Refused:
+    if is_stray(block):
+        return Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
+    if re.search(rb"(?:\A|\r\n)[ \t]", block):
+        return Refused(400, "A field line is continued on the next; put it on one.", "folded")
+    if re.search(rb"(?:\A|\r\n)[^:\r]*[ \t]:", block):
+        return Refused(400, "There is white space before a colon.", "space-before-colon")
+    if re.search(rb"[^\t\r\n\x20-\x7e\x80-\xff]", block):
+        return Refused(400, "A field holds control characters.", "control-character")
+    return Refused(400, "A field line is not: name, colon, value.", "bad-field")
+
+
+def is_stray(data: bytes | bytearray) -> bool:
+    """True when *data* has a CR or LF that is not part of CR LF."""
+    pairs = data.count(b"\r\n")
+    return data.count(b"\n") != pairs or data.count(b"\r") != pairs
+
+
+def target_too_long(limits: HeadLimits) -> Refused:
+    return Refused(414, f"The request target is over {limits.target} bytes.", "target-too-long")
