@@ -17,6 +17,7 @@ from vary_proxy.core.message import Fields
 
 # Ours first: the most specific target that is valid is the one obeyed (RFC 9213 §2.2).
 TARGETS = (b"vary-proxy-cache-control", b"cdn-cache-control")
+DEVICE = b"vary-proxy"  # how Surrogate-Control may address us, and Surrogate-Capability names us
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,8 @@ def of_response(fields: Fields) -> ResponseDirectives:
             if found is not None:
                 return _response(found, targeted=True)
     value = fields.combined(b"surrogate-control")
-    if value is not None:
-        found = _split(value)
-        # The Edge Architecture note has no other directive that concerns a cache.
-        if b"max-age" in found or b"no-store" in found:
-            found = {name: _without_extension(args) for name, args in found.items()}
-            return _response(found, targeted=True)
+    if value is not None and (found := _surrogate(value)):
+        return _response(found, targeted=True)
     value = fields.combined(b"cache-control")
     return _NOTHING if value is None else _response(_split(value), targeted=False)
 
@@ -115,8 +112,8 @@ def _response(found: dict[bytes, list[bytes | None]], *, targeted: bool) -> Resp
         must_understand=b"must-understand" in found,
         public=b"public" in found,
         immutable=b"immutable" in found,
-        stale_while_revalidate=_window(found, b"stale-while-revalidate"),
-        stale_if_error=_window(found, b"stale-if-error"),
+        stale_while_revalidate=_seconds(found, b"stale-while-revalidate"),
+        stale_if_error=_seconds(found, b"stale-if-error"),
         targeted=targeted,
     )
 
@@ -131,31 +128,48 @@ def _split(value: bytes) -> dict[bytes, list[bytes | None]]:
 
 
 def _targeted(value: bytes) -> dict[bytes, list[bytes | None]] | None:
-    """A targeted field as directives; None when it is to be ignored (RFC 9213 §2.1)."""
+    """A targeted field as directives; None when it is to be ignored (RFC 9213 §2.1).
+
+    A directive whose value is not of its type is passed over, not coerced.
+    """
     parsed = structured.dictionary(value)
     if not parsed:  # unreadable, or empty: as if it had not been there
         return None
     found: dict[bytes, list[bytes | None]] = {}
     for name, item in parsed.items():
-        if item is True:
+        if name in _SECONDS:
+            if isinstance(item, int) and not isinstance(item, bool):
+                found[name] = [b"%d" % max(0, item)]
+        elif item is True:
             found[name] = [None]
-        elif isinstance(item, bool):
-            continue
-        elif isinstance(item, int):
-            found[name] = [b"%d" % item] if item >= 0 else [b"0"]
-        elif isinstance(item, bytes):
-            if name in _SECONDS:  # a wrong type: the directive is ignored
-                continue
+        elif isinstance(item, bytes) and name in _NAMES:
             found[name] = [b'"' + item + b'"']
     return found
 
 
 _SECONDS = frozenset((b"max-age", b"s-maxage", b"stale-while-revalidate", b"stale-if-error"))
+_NAMES = frozenset((b"no-cache", b"private"))
 
 
-def _without_extension(arguments: list[bytes | None]) -> list[bytes | None]:
-    # ``max-age=30+60``: thirty seconds fresh, sixty more when stale.
-    return [None if one is None else one.partition(b"+")[0] for one in arguments]
+def _surrogate(value: bytes) -> dict[bytes, list[bytes | None]]:
+    """Surrogate-Control as directives: those for us over those for all, none for others.
+
+    The Edge Architecture note has two that concern a cache. A lifetime may name the seconds of
+    stale use after it, which we leave to Cache-Control's extensions: ``max-age=30+60``.
+    """
+    for_all: dict[bytes, list[bytes | None]] = {}
+    for_us: dict[bytes, list[bytes | None]] = {}
+    for member in syntax.members(value):
+        directive, semicolon, device = member.partition(b";")
+        name, equals, argument = directive.strip(b" \t").partition(b"=")
+        name = name.lower()
+        if name not in (b"max-age", b"no-store"):
+            continue
+        if semicolon and device.strip(b" \t").lower() != DEVICE:
+            continue
+        found = for_us if semicolon else for_all
+        found.setdefault(name, []).append(argument.partition(b"+")[0] if equals else None)
+    return for_us or for_all
 
 
 def _seconds(found: dict[bytes, list[bytes | None]], name: bytes) -> int | None:
@@ -166,10 +180,6 @@ def _seconds(found: dict[bytes, list[bytes | None]], name: bytes) -> int | None:
     values = {_argument(one) for one in arguments}
     only = values.pop() if len(values) == 1 else None
     return 0 if only is None else only
-
-
-def _window(found: dict[bytes, list[bytes | None]], name: bytes) -> int | None:
-    return _seconds(found, name)
 
 
 def _argument(raw: bytes | None) -> int | None:
