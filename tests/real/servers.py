@@ -223,8 +223,24 @@ def minio(directory: Path) -> Iterator[S3Server]:
     args += [meta, f"127.0.0.1:{port}"]
     with child(args, directory / "juicefs.log", f"{url}/minio/health/live", env) as pid:
         server = S3Server("minio", url, pid)
-        server.client().put_bucket_policy(Bucket=BUCKET, Policy=_public_policy())
+        _until(lambda: b"IAM initialization complete" in (directory / "juicefs.log").read_bytes())
+        server.client().put_object(Bucket=BUCKET, Key="probe", Body=b"")
+        _until(lambda: _opened(server))
         yield server
+
+
+def _opened(server: S3Server) -> bool:
+    """Whether anybody may read now: its start-up may undo a policy that came too early."""
+    server.client().put_bucket_policy(Bucket=BUCKET, Policy=_public_policy())
+    return answers(f"{server.url}/{BUCKET}/probe", lambda status: status == 200)
+
+
+def _until(claim: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while not claim():
+        if time.monotonic() > deadline:
+            raise RuntimeError("MinIO's front end did not come up")
+        time.sleep(0.05)
 
 
 def _public_policy() -> str:
