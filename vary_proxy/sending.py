@@ -44,13 +44,12 @@ class _Framing(NamedTuple):
 class Sender:
     """Writes one reply; ``sent`` counts the bytes of content, ``persistent`` is decided here."""
 
-    __slots__ = ("_chunked", "_left", "_out", "begun", "persistent", "sent")
+    __slots__ = ("_chunked", "_left", "_out", "persistent", "sent")
 
     def __init__(self, out: Out, persistent: bool) -> None:
         self._out = out
         self._left: int | None = None
         self._chunked = False
-        self.begun = False
         self.persistent = persistent
         self.sent = 0
 
@@ -64,15 +63,12 @@ class Sender:
             head = self._head(reply, framing, version)
             self._left = framing.length
             self._chunked = framing.chunked
-            self.begun = True
             if framing.bodiless:
                 self._out.write((head,))
             else:
                 await self._body(head, reply)
         finally:
-            close = getattr(reply.stream, "aclose", None)
-            if close is not None:
-                await close()
+            await _close(reply.stream)
         await self._out.drain()
 
     def _head(self, reply: Reply, framing: _Framing, version: tuple[int, int]) -> bytes:
@@ -147,6 +143,15 @@ class Sender:
             batch.append(piece)
         self.sent += size
         return size
+
+
+async def _close(stream: AsyncIterator[Buffer] | None) -> None:
+    close = getattr(stream, "aclose", None)
+    if close is not None:
+        try:
+            await close()
+        except Exception:
+            _log.exception("a body's source failed while it was closed")
 
 
 def _pieces(chunk: Buffer) -> Iterator[Buffer]:

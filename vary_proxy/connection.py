@@ -1,0 +1,292 @@
+"""One client connection: aiohttp's protocol, with our reader in and our writer out.
+
+aiohttp's low-level server keeps the connection: transport, flow control, keep-alive, and the
+loop that takes one request after the other. Its parser is not asked: Intake reads, Asked
+answers, and here they meet the socket and the clock. Every private name of aiohttp that we
+rely on is used in this class and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from aiohttp.streams import StreamReader
+from aiohttp.web_protocol import RequestHandler
+
+from vary_proxy.asked import Asked
+from vary_proxy.core.message import Buffer, Request
+from vary_proxy.core.wire import Head, Refused
+from vary_proxy.intake import AHEAD, Intake
+
+if TYPE_CHECKING:
+    from vary_proxy.server import Hub
+
+LINGER = 2.0  # seconds in which a client that is still sending may read our last word
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: end with RST, so that a cut never looks whole
+
+
+class Connection(RequestHandler):
+    __slots__ = (
+        "_client",
+        "_ended",
+        "_head_timer",
+        "_hub",
+        "_intake",
+        "_lingering",
+        "_options",
+        "_taken",
+        "_taken_at",
+        "_watcher",
+        "_wire",
+        "_written",
+    )
+
+    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+        options = hub.options
+        super().__init__(
+            hub,
+            loop=loop,
+            keepalive_timeout=options.idle_timeout,
+            lingering_time=0.0,
+            access_log=cast(Any, None),
+        )
+        self._parser = cast(Any, _NO_PARSER)
+        self._hub = hub
+        self._options = options
+        self._intake = Intake(self, self, loop, options.head, options.body)
+        self._client = ""
+        self._ended = False  # the client will send no more
+        self._lingering: asyncio.Future[None] | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None  # outlives aiohttp's ``transport``
+        self._written = 0
+        self._watcher: asyncio.TimerHandle | None = None
+        self._taken = 0  # bytes that the client had taken at ``_taken_at``
+        self._taken_at = 0.0
+
+    # The connection's life
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._wire = cast(asyncio.Transport, transport)
+        if not self._hub.admit(self):
+            self._turn_away(self._wire)
+            return
+        peer = transport.get_extra_info("peername")
+        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
+        options = self._options
+        self._intake = Intake(
+            self, self, self._loop, options.head, options.body, scheme, self._client
+        )
+        super().connection_made(transport)
+        self._hub.own(self._task_handler)
+        self.begin_head()
+
+    def _turn_away(self, wire: asyncio.Transport) -> None:
+        """One connection too many: say so, unless even that is too much."""
+        self._intake.skip()
+        if self._hub.is_crowded():
+            wire.abort()
+            return
+        wire.write(self._hub.full)
+        if wire.can_write_eof():
+            wire.write_eof()
+        self._loop.call_later(LINGER, wire.abort)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        super().connection_lost(exc)
+        # aiohttp drops these, yet its loop may hold a request that came with the end.
+        self._request_factory = cast(Any, as_asked)
+        self._request_handler = cast(Any, _unanswered)
+        for timer in (self._head_timer, self._watcher):
+            if timer is not None:
+                timer.cancel()
+        self.enough()
+        self._hub.forget(self)
+
+    def is_gone(self) -> bool:
+        return self.transport is None or self._ended or self.transport.is_closing()
+
+    def leave_if_idle(self) -> None:
+        """Close, unless a request is being read or answered."""
+        if self._intake.idle:
+            self.force_close()
+
+    def force_close(self) -> None:
+        super().force_close()
+        self._watch()
+
+    def reset(self) -> None:
+        if self._wire is None:
+            return
+        sock = self._wire.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        self._wire.abort()
+
+    def _process_keepalive(self) -> None:
+        if self._intake.idle:
+            super()._process_keepalive()
+        else:
+            self._keepalive_handle = None  # a head's own deadline holds
+
+    # Reading: what Intake asks for
+
+    def data_received(self, data: bytes) -> None:
+        self._intake.receive(data)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio here
+        if self._intake.idle or self._wire is None:
+            return False
+        self._ended = True
+        self.enough()
+        self._intake.end()
+        # A client may close its side and still read; under TLS asyncio cannot wait for it.
+        return self._wire.get_extra_info("sslcontext") is None
+
+    def take(self, head: Head | None, payload: StreamReader, refused: Refused | None) -> None:
+        request = Request(b"", b"", client=self._client) if head is None else head.request
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        asked = Asked(self, self._options, request, head, payload, refused)
+        self._messages.append((cast(Any, asked), payload))
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def begin_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self._loop.call_later(self._options.head_timeout, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if self._intake.idle:
+            self.force_close()
+        elif not self._intake.serving:
+            slow = Refused(408, "The head took too long; send it at once.", "slow-head")
+            self._intake.refuse(slow)
+
+    def hold(self) -> None:
+        if not self._buffer_paused:
+            self._pause_reading_for_buffer()
+
+    def _resume_reading_if_drained(self) -> None:
+        if self._intake.pending <= AHEAD:
+            self._resume_reading_for_buffer()
+
+    # Answering
+
+    async def answer(self, asked: Asked) -> Asked:
+        """Write the reply to *asked*, and make ready for the next request or for the end."""
+        hub = self._hub
+        if self.transport is None:
+            asked.keep_alive = False
+            return asked
+        await asked.answer(hub.handler, self._may_persist(), hub.observer)
+        if asked.keep_alive and self._may_persist():
+            self._intake.serving = False
+            if self._intake.pending:
+                self._intake.advance()
+            if self._buffer_paused:
+                self._resume_reading_if_drained()
+        else:
+            asked.keep_alive = False
+            await self._part(asked)
+        return asked
+
+    def _may_persist(self) -> bool:
+        return not (self._ended or self._hub.draining or self._intake.skipping)
+
+    async def _part(self, asked: Asked) -> None:
+        """Let a client that is still sending read our last word (RFC 9112 §9.6)."""
+        self._watch()
+        intake, transport = self._intake, self.transport
+        sending = intake.skipping or intake.pending or not asked.payload.is_eof()
+        if not sending or self._ended or transport is None or transport.is_closing():
+            return
+        intake.skip()
+        if transport.can_write_eof():
+            transport.write_eof()
+        self._reading_paused = self._buffer_paused = False
+        self._resume_transport_reading()
+        self._lingering = self._loop.create_future()
+        await asyncio.wait((self._lingering,), timeout=LINGER)
+
+    def enough(self) -> None:
+        if self._lingering is not None and not self._lingering.done():
+            self._lingering.set_result(None)
+
+    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> Any:
+        """Nothing is left to do where aiohttp writes its responses: ``answer`` has written."""
+        return resp, False
+
+    # Writing
+
+    def write(self, buffers: Sequence[Buffer]) -> None:
+        if self.transport is None:
+            raise ConnectionResetError("the client has left")
+        self._written += sum(map(len, buffers))
+        if len(buffers) == 1:
+            self.transport.write(buffers[0])
+        else:
+            self.transport.writelines(buffers)
+
+    async def drain(self) -> None:
+        if self._paused:
+            self._watch()
+            await self._drain_helper()
+        if self.transport is None or self.transport.is_closing():
+            raise ConnectionResetError("the client has left")
+
+    def _watch(self) -> None:
+        """See to it that a client which takes nothing for too long is dropped."""
+        if self._watcher is None and self._wire is not None and self._unsent():
+            self._taken_at = self._loop.time()
+            self._taken = self._written - self._unsent()
+            self._watcher = self._loop.call_later(self._options.write_timeout / 4, self._look)
+
+    def _look(self) -> None:
+        self._watcher = None
+        unsent = self._unsent()
+        if not unsent:
+            return
+        taken, now = self._written - unsent, self._loop.time()
+        if taken != self._taken:
+            self._taken, self._taken_at = taken, now
+        elif now - self._taken_at >= self._options.write_timeout:
+            self.reset()
+            return
+        self._watcher = self._loop.call_later(self._options.write_timeout / 4, self._look)
+
+    def _unsent(self) -> int:
+        return self._wire.get_write_buffer_size() if self._wire is not None else 0
+
+
+def as_asked(message: Any, *_: Any) -> Any:
+    """aiohttp's request factory: what ``take`` queued is the request."""
+    return message
+
+
+async def answer(asked: Any) -> Any:
+    """aiohttp's handler: the connection that a request came on answers it."""
+    return await asked.wire.answer(asked)
+
+
+async def _unanswered(asked: Asked) -> Asked:
+    asked.keep_alive = False
+    return asked
+
+
+class _NoParser:
+    """Stands where aiohttp keeps its parser; Intake reads instead."""
+
+    def pause_reading(self) -> None: ...
+
+    def message_consumed(self) -> None: ...
+
+
+_NO_PARSER = _NoParser()

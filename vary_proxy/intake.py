@@ -1,0 +1,174 @@
+"""Turns the bytes of one client into requests with bodies, one at a time.
+
+Heads are read by core.framing, which both lanes share, which bounds a head as a whole and
+which leaves an upgrade that nobody honours alone. Bodies go to aiohttp's StreamReader, whose
+marks pause the socket. What is pipelined behind a request waits as bytes until that request
+is answered. After anything doubtful no byte means anything any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+
+from vary_proxy.channel import BodyFailed
+from vary_proxy.core.framing import Dechunker, HeadReader
+from vary_proxy.core.wire import Head, HeadLimits, Refused
+
+if TYPE_CHECKING:
+    from aiohttp.base_protocol import BaseProtocol
+
+AHEAD = 64 * 1024  # bytes of body, or of pipelined requests, that wait before reading pauses
+SKIPPED = 8 * 1024 * 1024  # bytes thrown away while a client reads our last word
+
+
+class Taker(Protocol):
+    """Who is told of what has been read."""
+
+    def take(self, head: Head | None, payload: StreamReader, refused: Refused | None) -> None: ...
+
+    def begin_head(self) -> None:
+        """Part of a head is there: its deadline runs."""
+
+    def hold(self) -> None:
+        """Enough is waiting: read no more for now."""
+
+    def enough(self) -> None:
+        """Enough was thrown away."""
+
+
+class Intake:
+    __slots__ = (
+        "_body",
+        "_dechunker",
+        "_heads",
+        "_loop",
+        "_missing",
+        "_most",
+        "_protocol",
+        "_skipped",
+        "_taker",
+        "serving",
+        "skipping",
+    )
+
+    def __init__(
+        self,
+        taker: Taker,
+        protocol: BaseProtocol,
+        loop: asyncio.AbstractEventLoop,
+        limits: HeadLimits,
+        most: int,
+        scheme: bytes = b"http",
+        client: str = "",
+    ) -> None:
+        """*most* is the limit of a body, in bytes."""
+        self._taker = taker
+        self._protocol = protocol
+        self._loop = loop
+        self._most = most
+        self._heads = HeadReader(limits, scheme, client)
+        self._body: StreamReader | None = None  # the body that arriving bytes belong to
+        self._missing = 0  # bytes of it still to come, unless it is chunked
+        self._dechunker: Dechunker | None = None
+        self._skipped = 0
+        self.serving = False  # from a request's head to the end of its reply
+        self.skipping = False  # bytes mean nothing any more
+
+    @property
+    def pending(self) -> int:
+        """Bytes that belong to no request yet."""
+        return self._heads.pending
+
+    @property
+    def idle(self) -> bool:
+        return not self.serving and not self._heads.pending
+
+    def receive(self, data: bytes) -> None:
+        if self.skipping:
+            self._skipped += len(data)
+            if self._skipped > SKIPPED:
+                self._taker.enough()
+            return
+        if self._body is not None and data:
+            data = self._fill(self._body, data)
+        if not data:
+            return
+        self._heads.feed(data)
+        if not self.serving:
+            self.advance()
+        elif self._heads.pending > AHEAD:
+            self._taker.hold()
+
+    def advance(self) -> None:
+        """Hand over the next request if its head is whole."""
+        head: Head | None = None
+        try:
+            head = self._heads.read()
+            if head is None:
+                if self._heads.pending:
+                    self._taker.begin_head()
+                return
+            length = head.request.body_length
+            if length is not None and length > self._most:
+                raise self._too_large()
+        except Refused as refused:
+            self.refuse(refused, head)
+            return
+        self.serving = True
+        if not head.request.has_body:
+            self._taker.take(head, EMPTY_PAYLOAD, None)
+            return
+        self._body = payload = StreamReader(self._protocol, AHEAD, loop=self._loop)
+        self._missing = length or 0
+        self._dechunker = Dechunker() if length is None else None
+        self._taker.take(head, payload, None)
+        if self._heads.pending:
+            self.receive(self._heads.rest())
+
+    def refuse(self, refused: Refused, head: Head | None = None) -> None:
+        self.skipping = self.serving = True
+        self._taker.take(head, EMPTY_PAYLOAD, refused)
+
+    def end(self) -> None:
+        """The client will send no more."""
+        if self._body is not None:
+            self._fail(self._body, BodyFailed(400, "The body ended early; send it whole."))
+        elif not self.serving and self._heads.pending:
+            self.refuse(Refused(400, "The head ended early; send it whole.", "cut-head"))
+
+    def skip(self) -> None:
+        """Throw away what is still to come."""
+        self.skipping = True
+        self._body = None
+
+    def _fill(self, body: StreamReader, data: bytes) -> bytes:
+        """Feed *body*; return what follows it."""
+        if self._dechunker is None:
+            content, rest = data[: self._missing], data[self._missing :]
+            self._missing -= len(content)
+            whole = not self._missing
+        else:
+            try:
+                content, rest = self._dechunker.feed(data)
+                if body.total_bytes + len(content) > self._most:
+                    raise self._too_large()
+            except Refused as refused:
+                self._fail(body, BodyFailed(refused.status, refused.message, refused.detail))
+                return b""
+            whole = self._dechunker.done
+        if content:
+            body.feed_data(content)
+        if whole:
+            self._body = None
+            body.feed_eof()
+        return rest
+
+    def _fail(self, body: StreamReader, failure: BodyFailed) -> None:
+        self.skip()
+        body.set_exception(failure)
+
+    def _too_large(self) -> Refused:
+        return Refused(413, f"The body is over {self._most} bytes.", "body-too-large")
