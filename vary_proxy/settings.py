@@ -3,14 +3,15 @@
 One Struct per mapping of the file, field names as its keys. Every value is parsed: durations
 are seconds, sizes are bytes, addresses and URLs are records. This module is the schema:
 ``config.py`` reads files by these annotations, ``schema.py`` prints them. The second member of
-an ``Annotated`` names how a scalar is read (``quantities.py``). In what a rule may say, None
-means unset: the value below it holds (``defaults``, then the product's own).
+an ``Annotated`` names how a scalar is read (``quantities.py``); ``short`` names the key that is
+meant when a scalar stands where a mapping could. In what a rule may say, None means unset:
+the value below it holds (``defaults``, then the product's own).
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 
@@ -19,6 +20,7 @@ from vary_proxy.core.policy import CorsMode, OriginHeader, OriginKey, PreflightM
 Duration = Annotated[float, "duration"]
 Size = Annotated[int, "size"]
 Network = Annotated[IPv4Network | IPv6Network, "network"]
+Label = Annotated[str, "label"]
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
 
@@ -64,6 +66,7 @@ class Tls(_Frozen, frozen=True, kw_only=True):
 
 
 class Listen(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "address"
     address: Annotated[Address, "address"]
     tls: Tls | None = None
 
@@ -131,6 +134,7 @@ class OriginHeaderRule(_Frozen, frozen=True, kw_only=True):
 
 
 class Origin(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "urls"
     urls: tuple[Annotated[OriginUrl, "origin_url"], ...]  # ``url`` in the file: the only one
     host: Annotated[HostRule, "host_rule"] = HostRule()
     bucket: str | None = None
@@ -164,15 +168,19 @@ class Store(_Frozen, frozen=True, kw_only=True):
 
 
 class Cors(_Frozen, frozen=True, kw_only=True):
-    """One named policy. ``origins`` hold ``*``, ``null``, origins, wildcards, ``~patterns``."""
+    """One named policy, as written: core.corspolicy judges and compiles it."""
 
-    origins: tuple[Annotated[str, "cors_origin"], ...]
-    methods: tuple[Annotated[str, "method"], ...] = ("GET", "HEAD")
-    headers: tuple[Annotated[str, "name_glob"], ...] = ()
-    expose: tuple[Annotated[str, "name_star"], ...] = ()
+    origins: tuple[str, ...]
+    methods: tuple[str, ...] = ("GET", "HEAD")
+    headers: tuple[str, ...] = ()
+    expose: tuple[str, ...] = ()
     credentials: bool = False
     max_age: Duration | None = None
-    on_reject: Annotated[Literal[403, 204], "on_reject"] = 403
+    on_reject: Literal[403, 204] = 403
+    timing_allow_origin: tuple[str, ...] | None = None
+    resource_policy: Literal["same-origin", "same-site", "cross-origin"] | None = None
+    allow_private_network: bool = False
+    preflight_cache_control: bool = False
 
 
 class Match(_Frozen, frozen=True, kw_only=True):
@@ -182,15 +190,17 @@ class Match(_Frozen, frozen=True, kw_only=True):
     host: tuple[Annotated[str, "host_glob"], ...] = ()
     methods: tuple[Annotated[str, "method"], ...] = ()
     query: dict[str, Annotated[str, "glob"]] = {}
-    headers: dict[str, Annotated[str, "glob"]] = {}
+    headers: dict[Annotated[str, "name"], Annotated[str, "glob"]] = {}
 
 
 class VaryRule(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "mode"
     mode: VaryMode | None = None
     headers: tuple[Annotated[str, "name"], ...] | None = None
 
 
 class CorsRule(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "mode"
     policy: str | None = None
     mode: CorsMode | None = None
 
@@ -216,7 +226,8 @@ class TtlRule(_Frozen, frozen=True, kw_only=True):
 
 
 class CacheRule(_Frozen, frozen=True, kw_only=True):
-    enabled: bool | None = None  # ``cache: off`` | ``on`` | a mapping, which means on
+    short: ClassVar[str] = "enabled"
+    enabled: bool = True  # ``cache: off``; a mapping means on
     ttl: Annotated[TtlRule, "ttl"] | None = None
     stale_while_revalidate: Duration | None = None
     stale_if_error: Duration | None = None
@@ -244,10 +255,12 @@ class Rule(Defaults, frozen=True, kw_only=True):
 
 
 class Probes(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "address"
     address: Annotated[Address, "address"] | None = None  # None: no such listener
 
 
 class Admin(_Frozen, frozen=True, kw_only=True):
+    short: ClassVar[str] = "address"
     address: Annotated[Address, "address"] | None = None  # None: no such listener
     token: Annotated[str, "secret"] = ""
     dashboard: bool = True
@@ -256,16 +269,16 @@ class Admin(_Frozen, frozen=True, kw_only=True):
 class Log(_Frozen, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "logfmt", "combined", "pretty"] = "json"
-    access: str = "stdout"  # off | stdout | a path
+    access: Annotated[str, "access"] = "stdout"  # off | stdout | a path
 
 
 class Settings(_Frozen, frozen=True, kw_only=True):
     version: Literal[1] = 1
     listen: tuple[Listen, ...] = (Listen(address=Address(host="0.0.0.0", port=8080)),)  # noqa: S104
     server: Server = Server()
-    origins: dict[str, Origin] = {}
+    origins: dict[Label, Origin] = {}
     store: Store = Store()
-    cors: dict[str, Cors] = {}
+    cors: dict[Label, Cors] = {}
     defaults: Defaults = Defaults()
     rules: tuple[Rule, ...] = ()
     probes: Probes = Probes()

@@ -1,0 +1,165 @@
+"""What is wrong with settings whose every value could be read: contradictions, and promises
+that could not be kept. Each check gives all it finds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from ipaddress import ip_address
+
+from vary_proxy.compiling import is_catch_all, rule_name
+from vary_proxy.core.corsorigins import PolicyError, dotted
+from vary_proxy.core.corspolicy import CorsPolicy, compile_policy
+from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
+from vary_proxy.features import layers
+from vary_proxy.layering import effective
+from vary_proxy.problems import Problem, alternatives, one_of, shown
+from vary_proxy.settings import Address, Settings
+
+Places = Mapping[str, str]
+_OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
+
+
+def check(settings: Settings, places: Places, unread: Collection[str]) -> list[Problem]:
+    """Every contradiction in *settings*, but for those within CORS policies.
+
+    *unread* are the paths at which something could not be read: what only follows from that
+    is left out.
+    """
+    found = (*_origins(settings), *_listeners(settings), *_sizes(settings), *_rules(settings))
+    return [
+        Problem(place(places, path), path, what, remedy)
+        for path, what, remedy in found
+        if not any(_is_within(one, path) for one in unread)
+    ]
+
+
+def _is_within(path: str, outer: str) -> bool:
+    return path == outer or path.startswith((f"{outer}.", f"{outer}["))
+
+
+def place(places: Places, path: str) -> str:
+    """Where *path* stood, or the nearest thing around it."""
+    while path and path not in places:
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
+    return places.get(path, "")
+
+
+Finding = tuple[str, str, str]
+
+
+def _origins(settings: Settings) -> Iterator[Finding]:
+    if not settings.origins:
+        remedy = "add origins: {main: {url: http://host:port}}, or --origin URL"
+        yield "origins", "nothing to stand in front of", remedy
+
+
+def _listeners(settings: Settings) -> Iterator[Finding]:
+    seen: dict[str, str] = {}
+    named = [(f"listen[{at}].address", one.address) for at, one in enumerate(settings.listen)]
+    for path, address in (
+        *named,
+        ("probes.address", settings.probes.address),
+        ("admin.address", settings.admin.address),
+    ):
+        if address is None or (address.path is None and address.port == 0):
+            continue
+        first = seen.setdefault(str(address), path)
+        if first != path:
+            yield path, f"{address} is taken by {first} already", "choose another port"
+    if not settings.listen:
+        yield "listen", "no address to listen on", 'write for example "0.0.0.0:8080"'
+    admin = settings.admin
+    if admin.address is not None and not admin.token and not _is_private(admin.address):
+        remedy = "set admin.token, or listen on 127.0.0.1"
+        yield "admin.address", f"{admin.address} is reachable by others and has no token", remedy
+
+
+def _is_private(address: Address) -> bool:
+    if address.path is not None or address.host == "localhost":
+        return True
+    try:
+        return ip_address(address.host).is_loopback
+    except ValueError:
+        return False
+
+
+def _sizes(settings: Settings) -> Iterator[Finding]:
+    limits, memory = settings.server.limits, settings.store.memory
+    if limits.target > limits.head:
+        path = "server.limits.target"
+        yield path, "a target larger than the whole head", "make it smaller than limits.head"
+    if memory.max_object is not None and memory.max_object > memory.max:
+        path = "store.memory.max_object"
+        yield path, "one object larger than the whole store", "make it smaller than memory.max"
+
+
+def _rules(settings: Settings) -> Iterator[Finding]:
+    names: dict[str, str] = {"defaults": "the defaults"}
+    for at, rule in enumerate(settings.rules):
+        path = f"rules[{at}]"
+        if at + 1 < len(settings.rules) and is_catch_all(rule):
+            remedy = "put it last, or say under match: what it is for"
+            yield f"{path}.match", "matches everything, so no later rule is ever reached", remedy
+        first = names.setdefault(rule_name(rule, at), path)
+        if first != path:
+            yield f"{path}.name", f"{shown(rule.name or '')} names {first}", "choose another name"
+    for path, _ in layers(settings):
+        yield from _layer(settings, path)
+
+
+def _layer(settings: Settings, path: str) -> Iterator[Finding]:
+    layer = dict(layers(settings))[path]
+    whole = effective(settings, layer)
+    assert whole.cors is not None
+    mode = whole.cors.mode
+    if layer.origin is not None and layer.origin not in settings.origins:
+        remedy = one_of(layer.origin, settings.origins)
+        yield f"{path}.origin", f"no origin is named {shown(layer.origin)}", remedy
+    elif whole.origin is None and settings.origins:
+        remedy = f"write origin: {alternatives(settings.origins)}"
+        yield f"{path}.origin", "several origins and none chosen", remedy
+    if layer.cors is not None and layer.cors.policy not in (None, *settings.cors):
+        remedy = one_of(layer.cors.policy or "", settings.cors)
+        what = f"no cors policy is named {shown(layer.cors.policy or '')}"
+        yield f"{path}.cors.policy", what, remedy
+    if whole.cors.policy is None:
+        remedy = "add policy: with a name from cors"
+        if mode in _OURS and mode is not None:
+            yield f"{path}.cors", f"mode {mode.value} needs a policy", remedy
+        if whole.preflight is PreflightMode.SYNTHESIZE:
+            yield f"{path}.preflight", "synthesize needs a cors policy", remedy
+    key = whole.cache.key.origin if whole.cache is not None and whole.cache.key else None
+    yield from _key(f"{path}.cache.key.origin", key, mode)
+
+
+def _key(path: str, key: OriginKey | None, mode: CorsMode | None) -> Iterator[Finding]:
+    if key is OriginKey.VERDICT and mode is not CorsMode.OVERRIDE:
+        yield (
+            path,
+            "verdict would give one site's answer to another",
+            ("write cors: {policy: NAME, mode: override}, or key.origin: exact"),
+        )
+    if key is OriginKey.IGNORE and mode not in (CorsMode.OVERRIDE, CorsMode.STRIP):
+        yield (
+            path,
+            "ignore would give one site's answer to another",
+            ("write cors mode override or strip, or key.origin: exact"),
+        )
+
+
+def cors_policies(
+    settings: Settings, places: Places
+) -> tuple[dict[str, CorsPolicy], list[Problem]]:
+    """The named policies, compiled, and what is wrong with the others."""
+    compiled: dict[str, CorsPolicy] = {}
+    problems: list[Problem] = []
+    for name, said in settings.cors.items():
+        keys = {key: getattr(said, key) for key in said.__struct_fields__}
+        try:
+            compiled[name] = compile_policy(name, **keys)
+        except PolicyError as error:
+            for one in error.every:
+                path = f"cors.{name}.{dotted(one.path)}"
+                problems.append(Problem(place(places, path), path, one.what, one.remedy))
+    return compiled, problems

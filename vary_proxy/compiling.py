@@ -1,0 +1,145 @@
+"""Settings to a RuleBook: every rule, merged over the defaults, becomes one Policy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from re import Pattern
+
+from vary_proxy.conditions import Conditions, conditions
+from vary_proxy.core.corspolicy import CorsPolicy
+from vary_proxy.core.policy import (
+    CORS_VARY,
+    CachePolicy,
+    CorsMode,
+    OriginKey,
+    Policy,
+    PreflightMode,
+    QueryKey,
+    TtlPolicy,
+    VaryMode,
+    VaryPolicy,
+)
+from vary_proxy.layering import effective
+from vary_proxy.rules import CompiledRule, RuleBook
+from vary_proxy.settings import (
+    CacheRule,
+    Defaults,
+    OriginHeaderRule,
+    QueryRule,
+    Rule,
+    Settings,
+    TtlRule,
+    VaryRule,
+)
+
+_BASE = CachePolicy()
+
+
+def compile_rules(
+    settings: Settings, cors: Mapping[str, CorsPolicy], places: Mapping[str, str]
+) -> RuleBook:
+    """The rules of *settings*, which were checked. *places* says where each path stood."""
+
+    def policy(layer: Defaults, path: str, name: str) -> Policy:
+        where = re.sub(r":\d+$", "", places.get(path, ""))  # file:line
+        return _policy(effective(settings, layer), settings, cors, name, where)
+
+    rules = [
+        CompiledRule(conditions(rule.match), policy(rule, f"rules[{at}]", rule_name(rule, at)))
+        for at, rule in enumerate(settings.rules)
+    ]
+    return RuleBook(rules, policy(settings.defaults, "defaults", "defaults"))
+
+
+def rule_name(rule: Rule, at: int) -> str:
+    return rule.name or f"rules[{at}]"
+
+
+def is_catch_all(rule: Rule) -> bool:
+    """True when nothing gets past *rule*."""
+    return conditions(rule.match) == Conditions()
+
+
+def _policy(
+    layer: Defaults, settings: Settings, cors: Mapping[str, CorsPolicy], name: str, where: str
+) -> Policy:
+    origin = layer.origin or ""
+    known = settings.origins.get(origin)
+    header = known.origin_header if known is not None else OriginHeaderRule()
+    preflight = layer.preflight or PreflightMode.FORWARD
+    said = layer.cors
+    mode = said.mode if said is not None and said.mode is not None else CorsMode.PASSTHROUGH
+    ours = mode in (CorsMode.FILL, CorsMode.OVERRIDE) or preflight is PreflightMode.SYNTHESIZE
+    return Policy(
+        rule=name,
+        origin=origin,
+        vary=_vary(layer.vary),
+        cache=cache_policy(layer.cache or CacheRule()),
+        cors=cors.get(said.policy or "") if ours and said is not None else None,
+        cors_mode=mode,
+        preflight=preflight,
+        origin_header=header.mode,
+        origin_value=header.value.encode(),
+        where=where,
+    )
+
+
+def _vary(rule: VaryRule | None) -> VaryPolicy:
+    rule = rule or VaryRule()
+    names = CORS_VARY if rule.headers is None else _distinct(rule.headers)
+    return VaryPolicy(rule.mode or VaryMode.REPAIR, names)
+
+
+def _distinct(names: Iterable[str]) -> tuple[bytes, ...]:
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(name.lower(), name)
+    return tuple(name.encode() for name in kept.values())
+
+
+def cache_policy(rule: CacheRule) -> CachePolicy:
+    key = rule.key
+    return CachePolicy(
+        enabled=rule.enabled,
+        ttl=_ttl(rule.ttl or TtlRule()),
+        stale_while_revalidate=_or(rule.stale_while_revalidate, _BASE.stale_while_revalidate),
+        stale_if_error=_or(rule.stale_if_error, _BASE.stale_if_error),
+        collapse=_BASE.collapse if rule.collapse is None else rule.collapse,
+        honour_request=rule.request_directives != "ignore",
+        store_set_cookie=rule.set_cookie == "store",
+        heuristic=_BASE.heuristic if rule.heuristic is None else rule.heuristic,
+        query=_query(key.query) if key is not None and key.query is not None else QueryKey(),
+        origin_key=(key.origin if key is not None else None) or OriginKey.EXACT,
+        max_variants=_BASE.max_variants if rule.variants is None else rule.variants,
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _ttl(rule: TtlRule) -> TtlPolicy:
+    return TtlPolicy(rule.override, rule.default, dict(rule.statuses))
+
+
+def _query(rule: QueryRule) -> QueryKey:
+    return QueryKey(
+        ignore=tuple(map(name_pattern, rule.ignore or ())),
+        only=None if rule.only is None else tuple(map(name_pattern, rule.only)),
+        sort=bool(rule.sort),
+    )
+
+
+def name_pattern(glob: str) -> Pattern[bytes]:
+    """The glob of a parameter's name as a pattern that is to match it whole, in linear time."""
+    first, *rest = (_literal(part) for part in re.sub(r"\*+", "*", glob).split("*"))
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    # Each part stands as early as it can, for good: no backtracking between the stars.
+    middle = b"".join(b"(?>.*?%s)" % part for part in rest[:-1])
+    return re.compile(first + middle + b".*" + rest[-1], re.DOTALL)
+
+
+def _literal(part: str) -> bytes:
+    return b"".join(b"." if one == "?" else re.escape(one.encode()) for one in part)

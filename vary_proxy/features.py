@@ -1,0 +1,132 @@
+"""What the schema knows and this version does not do yet: refused, never ignored.
+
+One line per feature: its name, the paths at which a configuration asks for it, and what can
+be written instead. Whoever builds a feature removes its line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from vary_proxy.core.policy import CorsMode, PreflightMode
+from vary_proxy.problems import Problem
+from vary_proxy.settings import CorsRule, Defaults, Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    name: str
+    asked: Callable[[Settings], Iterator[str]]  # paths of the keys that ask for it
+    remedy: str
+
+
+def missing(settings: Settings, places: dict[str, str]) -> list[Problem]:
+    """A problem for every place at which *settings* ask for what is not there."""
+    return [
+        Problem(places.get(path, ""), path, f"{one.name} is not in this version", one.remedy)
+        for one in MISSING
+        for path in one.asked(settings)
+    ]
+
+
+def layers(settings: Settings) -> Iterator[tuple[str, Defaults]]:
+    """``defaults`` and every rule, each with its path."""
+    yield "defaults", settings.defaults
+    for at, rule in enumerate(settings.rules):
+        yield f"rules[{at}]", rule
+
+
+def _cors_mode(mode: CorsMode) -> Callable[[Settings], Iterator[str]]:
+    def asked(settings: Settings) -> Iterator[str]:
+        for path, layer in layers(settings):
+            if layer.cors is not None and _mode(layer.cors) is mode:
+                yield f"{path}.cors"
+
+    return asked
+
+
+def _mode(rule: CorsRule) -> CorsMode | None:
+    return rule.mode or (CorsMode.OVERRIDE if rule.policy is not None else None)
+
+
+def _preflight(mode: PreflightMode) -> Callable[[Settings], Iterator[str]]:
+    def asked(settings: Settings) -> Iterator[str]:
+        return (f"{path}.preflight" for path, layer in layers(settings) if layer.preflight is mode)
+
+    return asked
+
+
+def _origin(key: str) -> Callable[[Settings], Iterator[str]]:
+    def asked(settings: Settings) -> Iterator[str]:
+        for name, origin in settings.origins.items():
+            if getattr(origin, key) is not None:
+                yield f"origins.{name}.{key}"
+
+    return asked
+
+
+def _several_urls(settings: Settings) -> Iterator[str]:
+    for name, origin in settings.origins.items():
+        if len(origin.urls) > 1:
+            yield f"origins.{name}.urls"
+
+
+def _tls(settings: Settings) -> Iterator[str]:
+    for at, one in enumerate(settings.listen):
+        if one.tls is not None:
+            yield f"listen[{at}].tls"
+
+
+def _store(type_: str) -> Callable[[Settings], Iterator[str]]:
+    def asked(settings: Settings) -> Iterator[str]:
+        if settings.store.type == type_:
+            yield "store.type"
+
+    return asked
+
+
+def _when(path: str, holds: Callable[[Settings], bool]) -> Callable[[Settings], Iterator[str]]:
+    def asked(settings: Settings) -> Iterator[str]:
+        if holds(settings):
+            yield path
+
+    return asked
+
+
+_EDGE = "write passthrough, and let the origin send the CORS fields"
+_FORWARD = "write preflight: forward"
+_MEMORY = "write type: memory"
+
+MISSING: tuple[Missing, ...] = (
+    Missing("cors mode fill", _cors_mode(CorsMode.FILL), _EDGE),
+    Missing("cors mode override", _cors_mode(CorsMode.OVERRIDE), _EDGE),
+    Missing("cors mode strip", _cors_mode(CorsMode.STRIP), _EDGE),
+    Missing("preflight cache", _preflight(PreflightMode.CACHE), _FORWARD),
+    Missing("preflight synthesize", _preflight(PreflightMode.SYNTHESIZE), _FORWARD),
+    Missing("preflight deny", _preflight(PreflightMode.DENY), _FORWARD),
+    Missing("store redis", _store("redis"), _MEMORY),
+    Missing("store aiocache", _store("aiocache"), _MEMORY),
+    Missing(
+        "more than one worker", _when("server.workers", lambda s: s.server.workers != 1), "write 1"
+    ),
+    Missing("listening with TLS", _tls, "end TLS in front of it"),
+    Missing("balancing several urls", _several_urls, "write one url"),
+    Missing("a bucket", _origin("bucket"), "put it into the url, as in http://minio:9000/media"),
+    Missing("signing", _origin("sign"), "leave it out; public objects need no signature"),
+    Missing("retrying", _origin("retry"), "leave it out"),
+    Missing("checking health", _origin("health"), "leave it out"),
+    Missing(
+        "the probes listener",
+        _when("probes.address", lambda s: s.probes.address is not None),
+        "leave it out",
+    ),
+    Missing(
+        "the admin listener",
+        _when("admin.address", lambda s: s.admin.address is not None),
+        "leave it out",
+    ),
+    Missing(
+        "log format", _when("log.format", lambda s: s.log.format != "json"), "write format: json"
+    ),
+)
