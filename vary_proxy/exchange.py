@@ -131,11 +131,14 @@ class Exchange:
         walk.record.origin = "" if collapsed else ask.policy.origin
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
-            case Landed(draft, spool, effective, code):
+            case Landed(draft, spool, effective, anchor):
                 walk.record.cache = "collapsed" if collapsed else "miss"
                 walk.note(effective)
-                status = replace(status, fwd_status=code, stored=not collapsed)
-                return replies.from_spool(walk, draft, spool, status, self._clock())
+                status = replace(status, fwd_status=draft.status, stored=not collapsed)
+                reply = replies.from_spool(walk, draft, spool, status, self._clock())
+                if not collapsed:
+                    await anchor.aclose()
+                return reply
             case Validated(stored, effective, filled):
                 walk.record.cache = "validated"
                 walk.note(effective)
@@ -201,9 +204,13 @@ class Exchange:
         )
         return isinstance(decision, reuse.Serve)
 
-    def _close_unclaimed(self, landing: asyncio.Future[Landing]) -> None:
-        if not landing.cancelled() and isinstance(landing.result(), Alone):
-            self._tasks.spawn(landing.result().response.close(), "close unclaimed")  # type: ignore[union-attr]  # an Alone, as just asked
+    def _close_unclaimed(self, flown: asyncio.Future[Landing]) -> None:
+        """Nobody waits for this landing: let go of what it holds."""
+        landing = None if flown.cancelled() else flown.result()
+        if isinstance(landing, Alone):
+            self._tasks.spawn(landing.response.close(), "close unclaimed")
+        elif isinstance(landing, Landed):
+            self._tasks.spawn(landing.anchor.aclose(), "close unclaimed")
 
     def _in_background(self, ask: Ask, wanted: Selecting) -> None:
         """Validate once, while the stale response is served (RFC 5861 §3)."""

@@ -104,7 +104,7 @@ class Fetcher:
         if ask.request.method == b"HEAD":
             await self._from_head(ask, head, requested)
             return Alone(response, head.fields, "method")
-        return self._judge(ask, flight, response, head, requested)
+        return await self._judge(ask, flight, response, head, requested)
 
     def _prefers_stale(self, ask: Ask, head: Response) -> bool:
         return (
@@ -113,7 +113,7 @@ class Fetcher:
             and reuse.stands_in(ask.stale, ask.policy, self._clock())
         )
 
-    def _judge(
+    async def _judge(
         self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
     ) -> Landing:
         now = self._clock()
@@ -122,15 +122,18 @@ class Fetcher:
             ask.request, head, effective, ask.policy, now, whole=not response.close_delimited
         )
         if not isinstance(verdict, Storable):
+            if ask.stale is not None and head.status < 500:
+                await self._store.drop(ask.key, ask.stale)  # it has been superseded
             return self._alone(ask, response, head, verdict.reason, now)
         writer = self._store.writer(ask.key, response.length, ask.policy.cache.max_variants)
         if writer is None:
             return self._alone(ask, response, head, "too-large", now)
         draft = self._draft(ask, head, verdict, effective, requested, now)
         spool = Spool(response.length)
+        anchor = spool.reader()
         self._flights.forget_unstorable(ask.key)
         self._tasks.spawn(self._pump(response, spool, writer, draft, flight), "pump")
-        return Landed(draft, spool, effective, head.status)
+        return Landed(draft, spool, effective, anchor)
 
     def _alone(
         self, ask: Ask, response: OriginResponse, head: Response, reason: str, now: float
@@ -183,7 +186,7 @@ class Fetcher:
                     await open_writer.commit(draft)
             spool.finish()
         except Abandoned:
-            pass
+            spool.fail(OriginFailure("connection_terminated", "nobody read on"))
         except OriginFailure as failure:
             spool.fail(failure)
         except asyncio.CancelledError:

@@ -17,7 +17,7 @@ from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
-from vary_proxy.spool import Spool
+from vary_proxy.spool import Spool, SpoolReader
 
 RIDE_SECONDS = 5.0  # nobody waits longer for the head of another's fetch
 _REMEMBERED_SECONDS = 10.0
@@ -26,12 +26,15 @@ _REMEMBERED_MOST = 16384
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A storable response whose body is on its way through *spool*."""
+    """A storable response whose body is on its way through *spool*.
+
+    ``anchor`` holds the spool for whoever opened the flight until its own reader is there.
+    """
 
     draft: StoredResponse
     spool: Spool
     vary: EffectiveVary
-    ask_status: int
+    anchor: SpoolReader
 
 
 @dataclass(frozen=True, slots=True)

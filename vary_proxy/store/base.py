@@ -74,6 +74,9 @@ class Store(Protocol):
     async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
         """Metadata only: *new* stands where *old* stood, if it still stands there."""
 
+    async def drop(self, key: bytes, stored: StoredResponse) -> None:
+        """Remove this one variant, if it still stands."""
+
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         """Bytes [start, stop) of a body; None when it has gone."""
 

@@ -74,6 +74,16 @@ class MemoryStore:
         if resource is not None:
             self._settle(key, held, resource)
 
+    async def drop(self, key: bytes, stored: StoredResponse) -> None:
+        held = self._find(key)
+        if held is None or stored not in held.resource.variants:
+            return
+        kept = tuple(one for one in held.resource.variants if one != stored)
+        if kept:
+            self._settle(key, held, Resource(kept))
+        else:
+            self._remove(key)
+
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         chunks = self.chunks(key, body, start, stop)
         return None if chunks is None else Content(chunks)
