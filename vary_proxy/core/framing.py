@@ -81,7 +81,7 @@ class HeadReader:
         most = limits.target + AROUND_TARGET
         if len(buffer) > most and buffer.find(b"\r\n", 0, most + 2) < 0:
             raise target_too_long(limits)
-        if len(buffer) > limits.head:
+        if len(buffer) > limits.head + len(_END) - 1:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
 
     def _check_stray(self) -> None:

@@ -1,0 +1,274 @@
+"""core.wire: one table for what is read, one for what is refused, one for what is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from vary_proxy.core.message import Fields
+from vary_proxy.core.wire import HeadLimits, Refused, read_head, response_head, spelled
+
+LIMITS = HeadLimits(head=2000, line=900, fields=10, target=300)
+
+
+def head(line: bytes, *fields: bytes, host: bytes | None = b"a.example") -> bytes:
+    named = () if host is None else (b"Host: " + host,)
+    return b"\r\n".join((line, *named, *fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "spelling"),
+    [
+        (b"content-type", b"Content-Type"),
+        (b"etag", b"ETag"),
+        (b"te", b"TE"),
+        (b"www-authenticate", b"WWW-Authenticate"),
+        (b"content-md5", b"Content-MD5"),
+        (b"x-xss-protection", b"X-XSS-Protection"),
+        (b"sourcemap", b"SourceMap"),
+        (b"dnt", b"DNT"),
+        (b"x-amz-request-id", b"X-Amz-Request-Id"),
+        (b"access-control-allow-origin", b"Access-Control-Allow-Origin"),
+        (b"a--b", b"A--B"),
+        (b"x_y", b"X_y"),
+    ],
+)
+def test_spelling(name: bytes, spelling: bytes) -> None:
+    assert spelled(name) == spelling
+    assert spelled(name).lower() == name
+
+
+def test_spellings_are_bounded() -> None:
+    for number in range(5000):
+        spelled(b"x-%d" % number)
+    assert spelled.cache_info().currsize <= 1024
+
+
+def test_response_head() -> None:
+    fields = ((b"vary", b"Origin"), (b"etag", b'"x"'), (b"set-cookie", b"a"), (b"set-cookie", b"b"))
+    assert response_head(200, b"", fields) == (
+        b'HTTP/1.1 200 OK\r\nVary: Origin\r\nETag: "x"\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n'
+    )
+    assert response_head(299, b"", ()) == b"HTTP/1.1 299 \r\n\r\n"
+    assert response_head(404, b"Gone fishing", ()) == b"HTTP/1.1 404 Gone fishing\r\n\r\n"
+    assert response_head(200, b"", (), (1, 0)) == b"HTTP/1.0 200 OK\r\n\r\n"
+
+
+@pytest.mark.parametrize("evil", [b"a\r\nx: y", b"a\nb", b"a\rb", b"a\0b", b"\r\n\r\n<html>"])
+def test_a_response_cannot_be_split(evil: bytes) -> None:
+    with pytest.raises(ValueError, match="line break or NUL"):
+        response_head(200, b"", ((b"x", evil),))
+    with pytest.raises(ValueError, match="line break or NUL"):
+        response_head(200, b"", ((b"x" + evil, b"a"),))
+    with pytest.raises(ValueError, match="line break or NUL"):
+        response_head(200, evil, ())
+
+
+def test_a_whole_request() -> None:
+    data = head(b"GET /a%2Fb//../c;d?X-Amz=%20 HTTP/1.1", b"X-A:  b \t", b"x-a:", b"X-A: \xe9")
+    read = read_head(data, client="192.0.2.1", scheme=b"https")
+    request = read.request
+    assert (request.method, request.target) == (b"GET", b"/a%2Fb//../c;d?X-Amz=%20")
+    assert request.fields == Fields(
+        ((b"host", b"a.example"), (b"x-a", b"b"), (b"x-a", b""), (b"x-a", b"\xe9"))
+    )
+    assert (request.scheme, request.authority) == (b"https", b"a.example")
+    assert (request.version, request.client) == ((1, 1), "192.0.2.1")
+    assert (request.has_body, request.body_length) == (False, None)
+    assert (read.persistent, read.expects) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        b"/",
+        b"//evil.example/x",
+        b"/%2e%2e/%00",
+        b"/a?b?c",
+        b"/?",
+        b'/a\\b|c^d`{e}"<f>',
+        b"/\xc3\xa4\xff",
+        b"/http://b.example/",
+        b"/" + b"x" * 299,
+    ],
+)
+def test_a_target_passes_byte_for_byte(target: bytes) -> None:
+    assert read_head(head(b"GET %s HTTP/1.1" % target), LIMITS).request.target == target
+
+
+@pytest.mark.parametrize(
+    ("line", "target", "authority"),
+    [
+        (b"GET http://a.example/x?y HTTP/1.1", b"/x?y", b"a.example"),
+        (b"GET HTTP://A.Example/x HTTP/1.1", b"/x", b"a.example"),
+        (b"GET https://a.example HTTP/1.1", b"/", b"a.example"),
+        (b"GET http://a.example?q HTTP/1.1", b"/?q", b"a.example"),
+        (b"OPTIONS http://a.example HTTP/1.1", b"*", b"a.example"),
+        (b"OPTIONS * HTTP/1.1", b"*", b"a.example"),
+    ],
+)
+def test_absolute_and_asterisk_form(line: bytes, target: bytes, authority: bytes) -> None:
+    request = read_head(head(line)).request
+    assert (request.target, request.authority) == (target, authority)
+
+
+def test_http_1_0_may_leave_host_out() -> None:
+    assert read_head(head(b"GET / HTTP/1.0", host=None)).request.authority == b""
+    request = read_head(head(b"GET http://b.example/x HTTP/1.0", host=None)).request
+    assert (request.target, request.authority) == (b"/x", b"b.example")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [b"a.example:8080", b"[::1]", b"[2001:db8::1]:443", b"my_bucket.s3", b"127.0.0.1", b"%41.b"],
+)
+def test_hosts(host: bytes) -> None:
+    assert read_head(head(b"GET / HTTP/1.1", host=host)).request.authority == host
+
+
+@pytest.mark.parametrize(
+    ("fields", "has_body", "length"),
+    [
+        ((b"Content-Length: 0",), False, 0),
+        ((b"Content-Length: 7",), True, 7),
+        ((b"Content-Length: 007",), True, 7),
+        ((b"Transfer-Encoding: chunked",), True, None),
+        ((b"transfer-encoding: Chunked",), True, None),
+        ((), False, None),
+    ],
+)
+def test_framing(fields: tuple[bytes, ...], has_body: bool, length: int | None) -> None:
+    request = read_head(head(b"PUT / HTTP/1.1", *fields)).request
+    assert (request.has_body, request.body_length) == (has_body, length)
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "persistent"),
+    [
+        (b"1.1", None, True),
+        (b"1.1", b"close", False),
+        (b"1.1", b"foo, CLOSE", False),
+        (b"1.1", b"keep-alive, close", False),
+        (b"1.1", b"upgrade", True),
+        (b"1.0", None, False),
+        (b"1.0", b"Keep-Alive", True),
+        (b"1.0", b"keep-alive, close", False),
+    ],
+)
+def test_persistence(version: bytes, connection: bytes | None, persistent: bool) -> None:
+    fields = () if connection is None else (b"Connection: " + connection,)
+    assert read_head(head(b"GET / HTTP/" + version, *fields)).persistent is persistent
+
+
+def test_expectation() -> None:
+    expecting = b"Expect: 100-Continue"
+    assert read_head(head(b"PUT / HTTP/1.1", expecting)).expects is True
+    assert read_head(head(b"PUT / HTTP/1.0", expecting)).expects is False  # 9110 §10.1.1
+
+
+LENGTH, CODING = b"Content-Length: 3", b"Transfer-Encoding: chunked"
+REFUSED = [
+    ("no version", head(b"GET /"), 400),
+    ("two spaces", head(b"GET  / HTTP/1.1"), 400),
+    ("leading space", head(b" GET / HTTP/1.1"), 400),
+    ("trailing space", head(b"GET / HTTP/1.1 "), 400),
+    ("tab", head(b"GET\t/ HTTP/1.1"), 400),
+    ("lower-case version", head(b"GET / http/1.1"), 400),
+    ("long version", head(b"GET / HTTP/1.10"), 400),
+    ("version 2", head(b"GET / HTTP/2.0"), 505),
+    ("version 1.2", head(b"GET / HTTP/1.2"), 505),
+    ("method no token", head(b"G(T / HTTP/1.1"), 400),
+    ("empty method", head(b"/ HTTP/1.1"), 400),
+    ("space in target", head(b"GET /a b HTTP/1.1"), 400),
+    ("fragment", head(b"GET /a#b HTTP/1.1"), 400),
+    ("NUL in target", head(b"GET /a\0b HTTP/1.1"), 400),
+    ("DEL in target", head(b"GET /a\x7fb HTTP/1.1"), 400),
+    ("CR in target", head(b"GET /a\rb HTTP/1.1"), 400),
+    ("relative target", head(b"GET a HTTP/1.1"), 400),
+    ("asterisk with GET", head(b"GET * HTTP/1.1"), 400),
+    ("other scheme", head(b"GET ftp://a.example/ HTTP/1.1"), 400),
+    ("authority form", head(b"GET a.example:80 HTTP/1.1"), 400),
+    ("CONNECT", head(b"CONNECT a.example:443 HTTP/1.1"), 501),
+    ("absolute, another host", head(b"GET http://b.example/ HTTP/1.1"), 400),
+    ("absolute, another port", head(b"GET http://a.example:80/ HTTP/1.1"), 400),
+    ("absolute, user", head(b"GET http://u@a.example/ HTTP/1.1"), 400),
+    ("absolute, no host", head(b"GET http:///x HTTP/1.1"), 400),
+    ("absolute, no Host", head(b"GET http://a.example/ HTTP/1.1", host=None), 400),
+    ("target too long", head(b"GET /%s HTTP/1.1" % (b"x" * 300)), 414),
+    ("no Host", head(b"GET / HTTP/1.1", host=None), 400),
+    ("two Hosts", head(b"GET / HTTP/1.1", b"Host: a.example"), 400),
+    ("two Hosts in 1.0", head(b"GET / HTTP/1.0", b"Host: b.example"), 400),
+    ("Host empty", head(b"GET / HTTP/1.1", host=b""), 400),
+    ("Host list", head(b"GET / HTTP/1.1", host=b"a.example, b.example"), 400),
+    ("Host with path", head(b"GET / HTTP/1.1", host=b"a.example/x"), 400),
+    ("Host with user", head(b"GET / HTTP/1.1", host=b"u@a.example"), 400),
+    ("Host with space", head(b"GET / HTTP/1.1", host=b"a example"), 400),
+    ("Host port empty", head(b"GET / HTTP/1.1", host=b"a.example:"), 400),
+    ("Host port text", head(b"GET / HTTP/1.1", host=b"a.example:http"), 400),
+    ("Host port large", head(b"GET / HTTP/1.1", host=b"a.example:65536"), 400),
+    ("Host bad escape", head(b"GET / HTTP/1.1", host=b"a%zz"), 400),
+    ("Host open bracket", head(b"GET / HTTP/1.1", host=b"[::1"), 400),
+    ("Host not ASCII", head(b"GET / HTTP/1.1", host=b"\xc3\xa4.example"), 400),
+    ("bare LF", head(b"GET / HTTP/1.1", b"A: b\nC: d"), 400),
+    ("bare CR", head(b"GET / HTTP/1.1", b"A: b\rC: d"), 400),
+    ("folded", head(b"GET / HTTP/1.1", b"A: b", b" c"), 400),
+    ("folded by tab", head(b"GET / HTTP/1.1", b"A: b", b"\tc"), 400),
+    ("folded first", b"GET / HTTP/1.1\r\n A: b\r\nHost: a.example", 400),
+    ("space before colon", head(b"GET / HTTP/1.1", b"A : b"), 400),
+    ("tab before colon", head(b"GET / HTTP/1.1", b"A\t: b"), 400),
+    ("no colon", head(b"GET / HTTP/1.1", b"A"), 400),
+    ("empty name", head(b"GET / HTTP/1.1", b": b"), 400),
+    ("name no token", head(b"GET / HTTP/1.1", b"A(: b"), 400),
+    ("name not ASCII", head(b"GET / HTTP/1.1", b"\xc3\xa4: b"), 400),
+    ("NUL in value", head(b"GET / HTTP/1.1", b"A: b\0c"), 400),
+    ("control in value", head(b"GET / HTTP/1.1", b"A: b\x01c"), 400),
+    ("DEL in value", head(b"GET / HTTP/1.1", b"A: b\x7fc"), 400),
+    ("vertical tab", head(b"GET / HTTP/1.1", b"Transfer-Encoding: \x0bchunked"), 400),
+    ("both framings", head(b"PUT / HTTP/1.1", LENGTH, CODING), 400),
+    ("other order", head(b"PUT / HTTP/1.1", CODING, LENGTH), 400),
+    ("coding in 1.0", head(b"PUT / HTTP/1.0", b"Transfer-Encoding: chunked"), 400),
+    ("coding twice", head(b"PUT / HTTP/1.1", *(b"Transfer-Encoding: chunked",) * 2), 400),
+    ("two codings", head(b"PUT / HTTP/1.1", b"Transfer-Encoding: gzip, chunked"), 400),
+    ("chunked first", head(b"PUT / HTTP/1.1", b"Transfer-Encoding: chunked, identity"), 400),
+    ("identity", head(b"PUT / HTTP/1.1", b"Transfer-Encoding: identity"), 400),
+    ("coding empty", head(b"PUT / HTTP/1.1", b"Transfer-Encoding:"), 400),
+    ("coding quoted", head(b"PUT / HTTP/1.1", b'Transfer-Encoding: "chunked"'), 400),
+    ("coding parameter", head(b"PUT / HTTP/1.1", b"Transfer-Encoding: chunked;x=y"), 400),
+    ("length twice", head(b"PUT / HTTP/1.1", *(b"Content-Length: 3",) * 2), 400),
+    ("lengths differ", head(b"PUT / HTTP/1.1", b"Content-Length: 3", b"Content-Length: 4"), 400),
+    ("length list", head(b"PUT / HTTP/1.1", b"Content-Length: 3, 3"), 400),
+    ("length signed", head(b"PUT / HTTP/1.1", b"Content-Length: +3"), 400),
+    ("length negative", head(b"PUT / HTTP/1.1", b"Content-Length: -3"), 400),
+    ("length empty", head(b"PUT / HTTP/1.1", b"Content-Length:"), 400),
+    ("length hexadecimal", head(b"PUT / HTTP/1.1", b"Content-Length: 0x3"), 400),
+    ("length with underscore", head(b"PUT / HTTP/1.1", b"Content-Length: 1_0"), 400),
+    ("length spaced", head(b"PUT / HTTP/1.1", b"Content-Length: 1 0"), 400),
+    ("length not ASCII", head(b"PUT / HTTP/1.1", "Content-Length: ٣".encode()), 400),
+    ("length endless", head(b"PUT / HTTP/1.1", b"Content-Length: " + b"9" * 19), 400),
+    ("expectation", head(b"PUT / HTTP/1.1", b"Expect: 200-ok"), 417),
+    ("expectations", head(b"PUT / HTTP/1.1", b"Expect: 100-continue, x"), 417),
+    ("too many fields", head(b"GET / HTTP/1.1", *(b"A: b",) * 10), 431),
+    ("long line", head(b"GET / HTTP/1.1", b"A: " + b"b" * 900), 431),
+    ("long head", head(b"GET / HTTP/1.1", *(b"A: " + b"b" * 400,) * 5), 431),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "status"), [pytest.param(row[1], row[2], id=row[0]) for row in REFUSED]
+)
+def test_what_could_be_read_in_two_ways_is_refused(data: bytes, status: int) -> None:
+    with pytest.raises(Refused) as refused:
+        read_head(data, LIMITS)
+    assert refused.value.status == status
+    assert refused.value.message.isprintable()
+    assert refused.value.message.isascii()
+    assert refused.value.detail
+
+
+def test_limits_are_inclusive() -> None:
+    at_most = head(b"GET / HTTP/1.1", *(b"A: b",) * 9)
+    assert len(read_head(at_most, LIMITS).request.fields.items) == 10
+    assert read_head(head(b"GET / HTTP/1.1", b"A: " + b"b" * 897), LIMITS)
+    whole = head(b"GET / HTTP/1.1", *(b"A: b",) * 3)
+    assert read_head(whole, HeadLimits(head=len(whole)))
+    with pytest.raises(Refused):
+        read_head(whole, HeadLimits(head=len(whole) - 1))
