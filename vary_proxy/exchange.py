@@ -135,10 +135,10 @@ class Exchange:
                 walk.record.cache = "collapsed" if collapsed else "miss"
                 walk.note(effective)
                 status = replace(status, fwd_status=draft.status, stored=not collapsed)
-                reply = replies.from_spool(walk, draft, spool, status, self._clock())
+                arriving = replies.from_spool(walk, draft, spool, status, self._clock())
                 if not collapsed:
                     await anchor.aclose()
-                return reply
+                return arriving
             case Validated(stored, effective, filled):
                 walk.record.cache = "validated"
                 walk.note(effective)
