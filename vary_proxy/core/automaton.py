@@ -1,4 +1,4 @@
-"""What an origin pattern is run as: an automaton of one position per character to be read.
+"""What a pattern is run as: an automaton of one position per byte to be read.
 
 Positions and the steps between them are Glushkov's construction. Running it keeps the set
 of positions reached so far, so every byte of a value is looked at once and no value can make
@@ -20,7 +20,7 @@ _Ways = dict[int, int]  # position -> in how many ways it is reached
 
 @dataclass(frozen=True, slots=True)
 class Automaton:
-    """Positions, by the characters each reads; sets of positions are the bits of an int."""
+    """Positions, by the bytes each reads; sets of positions are the bits of an int."""
 
     masks: tuple[int, ...]
     follow: tuple[int, ...]
@@ -111,7 +111,7 @@ class _Builder:
     def _position(self, mask: int) -> _Piece:
         at = len(self.masks)
         if at == MAX_POSITIONS:
-            raise PatternError("is too large", "list the origins, or use https://*.example.com")
+            raise PatternError("is too large", "split it, or write a * instead")
         self.masks.append(mask)
         self.follow.append({})
         return _Piece(0, {at: 1}, {at: 1})

@@ -128,10 +128,21 @@ def exact_origin(text: str, path: Path) -> bytes:
     value = text.encode("ascii", "replace")
     if text.isascii() and parse_origin(value) is not None:
         return value
+    raise _no_origin(text, path)
+
+
+def _no_origin(text: str, path: Path, label: str = "") -> PolicyError:
+    """Why *text* is no origin; in what was written and is to be, *label* stands before its host."""
+    if text.lower() == "null":
+        return PolicyError(
+            path, f'"{text}" is not in lower case, as browsers send it', "write null"
+        )
     meant = _meant(text)
-    example = "write scheme://host[:port], for example https://example.com"
-    remedy = example if meant is None else f"write {meant}"
-    raise PolicyError(path, f'"{text}" {_fault(text, meant)}', remedy)
+    remedy = "write scheme://host[:port], for example https://example.com"
+    if meant is not None:
+        remedy = f"write {meant.replace('://', f'://{label}', 1)}"
+    shown = text.replace("://", f"://{label}", 1)
+    return PolicyError(path, f'"{shown}" {_fault(text, meant)}', remedy)
 
 
 def _error(path: Path, what: str, remedy: str) -> PolicyError:
@@ -186,7 +197,9 @@ def _wildcard(text: str, path: Path) -> tuple[bytes, bytes]:
             f'"{text}" has a * that is not the whole leftmost label',
             "write https://*.example.com, or a ~pattern",
         )
-    base = exact_origin(before + after[1:], ("origins", *path)).decode()
+    base = before + after[1:]
+    if not base.isascii() or parse_origin(base.encode()) is None:
+        raise _no_origin(base, ("origins", *path), "*.")
     host = base.partition("://")[2].partition(":")[0]
     labels = host.rstrip(".").split(".")
     if labels[-1].isdigit() or host.startswith("["):
@@ -200,12 +213,14 @@ def _wildcard(text: str, path: Path) -> tuple[bytes, bytes]:
     return before.encode(), after.encode()
 
 
+_MADE_OF = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~%:/[]"
+_UNIVERSE = sum(1 << one for one in _MADE_OF)
 _STRANGERS = (b"https://evil.example", b"https://a.b.stranger.test", b"https://stranger.test")
 
 
 def _pattern(text: str, path: Path) -> Automaton:
     try:
-        node = patterns.parse(text[1:])
+        node = patterns.parse(text[1:], _UNIVERSE)
         compiled = automaton.build(node)
     except patterns.PatternError as error:
         raise _error(path, f'the pattern "{text}" {error}', error.remedy) from None

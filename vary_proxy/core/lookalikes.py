@@ -23,6 +23,7 @@ _KEEP_DOMAIN = "spell the domain out and let only labels below it vary"
 _KINDS = {
     "suffix": f"end it with the domain; {_KEEP_DOMAIN}: ~https://[a-z0-9-]+\\.example\\.com",
     "prefix": f"put \\. before the domain; {_KEEP_DOMAIN}: ~https://[a-z0-9-]+\\.example\\.com",
+    "domain": f"{_KEEP_DOMAIN}, or name the alternatives: (com|org)",
     "dot": "an unescaped . matches anything: write \\. for a dot",
     "port": "end it with the host, or with the very port, as in :8443",
     "scheme": "begin it with the scheme, as in ~https://",
@@ -33,7 +34,7 @@ _SECOND_LEVEL = frozenset(
 )
 
 # Nobody can register a name under these, so what stands before them is the operator's.
-PRIVATE = frozenset(("localhost", "test", "internal", "local", "lan", "home"))
+PRIVATE = frozenset(("localhost", "test", "internal", "local", "lan", "home", "corp"))
 
 
 def found(known: Sequence[bytes], matches: Callable[[bytes], bool]) -> Found | None:
@@ -65,28 +66,47 @@ def _split(origin: bytes) -> tuple[bytes, bytes, bytes]:
 def _probes(
     scheme: bytes, host: bytes, port: bytes, schemes: frozenset[bytes], ported: bool
 ) -> Iterator[tuple[str, bytes]]:
+    before = scheme + b"://"
     for behind in (b".evil.example", b"evil", b"-evil.example"):
-        yield "suffix", scheme + b"://" + host + behind + port
-    domain = _domain(host)
-    for before in (b"evil", b"evil-", domain[:1]):
-        yield "prefix", scheme + b"://" + before + domain + port
+        yield "suffix", before + host + behind + port
+    yield from _of_domain(before, host, port)
     for at, byte in enumerate(host):
-        if byte == 0x2E:
-            for other in (b"x", b"-", b"1"):
-                yield "dot", scheme + b"://" + host[:at] + other + host[at + 1 :] + port
+        for other in b"x-1" if byte == 0x2E else b"":
+            yield "dot", before + _swapped(host, at, other) + port
     if not ported:
-        for other in (b":8443", b":1"):
-            yield "port", scheme + b"://" + host + other
-    for other in (b"http", b"https", b"evil"):
-        if other not in schemes:
-            yield "scheme", other + b"://" + host + port
+        for other_port in (b":8443", b":1"):
+            yield "port", before + host + other_port
+    for other_scheme in (b"http", b"https", b"evil"):
+        if other_scheme not in schemes:
+            yield "scheme", other_scheme + b"://" + host + port
+
+
+def _of_domain(before: bytes, host: bytes, port: bytes) -> Iterator[tuple[str, bytes]]:
+    """Other domains than the one that *host* lies in."""
+    domain = _domain(host)
+    below = host[: len(host) - len(domain)]
+    for strange in (b"evil", b"evil-", domain[:1]):
+        yield "prefix", before + strange + domain + port
+        if not _is_address(host):
+            yield "prefix", before + below + strange + domain + port
+    if b"." in domain and not _is_address(host):
+        for at in range(len(below), len(host)):
+            for other in b"" if host[at] == 0x2E else b"az09":
+                yield "domain", before + _swapped(host, at, other) + port
+
+
+def _swapped(host: bytes, at: int, other: int) -> bytes:
+    return host[:at] + bytes((other,)) + host[at + 1 :]
+
+
+def _is_address(host: bytes) -> bool:
+    return host.startswith(b"[") or host.rpartition(b".")[2].isdigit()
 
 
 def _domain(host: bytes) -> bytes:
     """The part of *host* that is somebody's to register: two labels, or three below co.uk."""
     labels = host.split(b".")
-    if labels[-1].decode() in PRIVATE:
-        return labels[-1]
-    if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL:
-        return b".".join(labels[-3:])
-    return b".".join(labels[-2:])
+    if _is_address(host) or labels[-1].decode() in PRIVATE:
+        return host if _is_address(host) else labels[-1]
+    three = len(labels[-1]) == 2 and len(labels) > 2 and labels[-2] in _SECOND_LEVEL
+    return b".".join(labels[-3:] if three else labels[-2:])

@@ -1,4 +1,4 @@
-"""Origin patterns: a dialect of regular expressions small enough to be judged when loaded.
+"""Patterns: a dialect of regular expressions small enough to be judged when loaded.
 
 Literals, ``.``, classes, ``\\d`` and ``\\w``, groups, ``|`` and the quantifiers; what looks
 around, refers back or sets flags is refused. A pattern always matches the whole value.
@@ -24,11 +24,11 @@ def _mask(characters: str) -> int:
     return mask
 
 
-UNIVERSE = _mask(string.ascii_letters + string.digits + "-._~%:/[]")  # all that origins hold
+ANY_BYTE = (1 << 256) - 1
 _CLASSES = {
     "d": _mask(string.digits),
     "w": _mask(string.ascii_letters + string.digits + "_"),
-    "s": 0,
+    "s": _mask(" \t\n\r\f\v"),
 }
 
 
@@ -42,7 +42,7 @@ class PatternError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Chars:
-    """One character out of a set of ASCII codes, as bits."""
+    """One byte out of a set, as bits."""
 
     mask: int
     dot: bool = False
@@ -68,16 +68,17 @@ class Repeat:
 Node = Chars | Chain | Choice | Repeat
 
 
-def parse(text: str) -> Node:
+def parse(text: str, universe: int = ANY_BYTE) -> Node:
     """The tree of *text*; ``^`` in front and ``$`` behind are allowed and say nothing new.
 
-    Raises PatternError for what the dialect lacks.
+    *universe* are the bytes that values are made of. Raises PatternError for what the
+    dialect lacks, and for what no such value can match.
     """
     if text.startswith("^"):
         text = text[1:]
     if text.endswith("$") and not text.endswith("\\$"):
         text = text[:-1]
-    return _Reader(text).read()
+    return _Reader(text, universe).read()
 
 
 def samples(node: Node) -> tuple[bytes, ...]:
@@ -119,8 +120,9 @@ _QUANTIFIERS: tuple[tuple[str, int, int | None], ...] = (
 class _Reader:
     """Reads the dialect by recursive descent."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, universe: int) -> None:
         self.text = text
+        self.universe = universe
         self.at = 0
 
     def read(self) -> Node:
@@ -164,7 +166,7 @@ class _Reader:
             case "[":
                 return self._class()
             case ".":
-                return Chars(UNIVERSE, dot=True)
+                return Chars(self.universe, dot=True)
             case "^" | "$":
                 raise PatternError(
                     f"has {one} in its middle", "leave it out: the whole value is always matched"
@@ -172,13 +174,15 @@ class _Reader:
             case "*" | "+" | "?" | "{":
                 raise PatternError(f"has {one} with nothing to repeat", "put \\ in front of it")
             case _:
-                return Chars(self._escape() if one == "\\" else _literal(one))
+                start = self.at - 1
+                mask = self._escape() if one == "\\" else _code(one)
+                return self._chars(mask, self.text[start : self.at])
 
     def _group(self) -> Node:
         if self._peek() == "?" and not self._take("?:"):
             raise PatternError(
-                "uses (?…), which origin patterns do not have",
-                "write plain groups; origins are lower case and always matched whole",
+                "uses (?…), which patterns here do not have",
+                "write plain groups: case counts, and the whole value is always matched",
             )
         node = self._choice()
         if not self._take(")"):
@@ -189,10 +193,10 @@ class _Reader:
         one = self._next()
         known = _CLASSES.get(one.lower())
         if known is not None:
-            return known if one.islower() else UNIVERSE & ~known
+            return known if one.islower() else self.universe & ~known
         if one.isalnum():
-            raise PatternError(f"uses \\{one}, which origin patterns do not have", "leave it out")
-        return _literal(one)
+            raise PatternError(f"uses \\{one}, which patterns here do not have", "leave it out")
+        return _code(one)
 
     def _class(self) -> Node:
         negated = self._take("^")
@@ -205,10 +209,12 @@ class _Reader:
                 low = _range(low, self._member())
             mask |= low
         self.at += 1
-        mask = UNIVERSE & (~mask if negated else mask)
-        if not mask:
-            raise PatternError("has a class that no origin can match", "leave it out")
-        return Chars(mask)
+        return self._chars(~mask if negated else mask, self.text[start - 1 : self.at])
+
+    def _chars(self, mask: int, text: str) -> Chars:
+        if not mask & self.universe:
+            raise PatternError(f"holds {text}, which can match nothing here", "leave it out")
+        return Chars(mask & self.universe)
 
     def _member(self) -> int:
         one = self._next()
@@ -251,15 +257,9 @@ def _is_count(text: str) -> bool:
 
 def _code(one: str) -> int:
     if not one.isascii():
-        raise PatternError(f"holds {one!r}, which no origin does", "write the host in punycode")
+        remedy = "write what is sent: punycode in hosts, %-encoding in paths"
+        raise PatternError(f"holds {one}, which is not ASCII", remedy)
     return 1 << ord(one)
-
-
-def _literal(one: str) -> int:
-    code = _code(one)
-    if not code & UNIVERSE:
-        raise PatternError(f"holds {one!r}, which no origin does", "leave it out")
-    return code
 
 
 def _range(low: int, high: int) -> int:

@@ -1,0 +1,235 @@
+"""Configurations that are refused, each with where, what and what to write instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from vary_proxy.core.cors import PolicyError, compile_policy
+from vary_proxy.core.corsorigins import dotted, parse_origin
+
+
+def refused(**given: Any) -> PolicyError:
+    with pytest.raises(PolicyError) as caught:
+        compile_policy("p", **given)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("origin", "what", "remedy"),
+    [
+        ("https://a.example/", "ends with a slash", "write https://a.example"),
+        ("https://a.example/app", "has a path", "write https://a.example"),
+        ("https://a.example?x", "has a path", "write https://a.example"),
+        ("https://A.Example", "not in lower case", "write https://a.example"),
+        ("HTTPS://a.example", "not in lower case", "write https://a.example"),
+        ("https://a.example:443", "the default port", "write https://a.example"),
+        ("http://a.example:80", "the default port", "write http://a.example"),
+        ("http://[::1]:80", "the default port", "write http://[::1]"),
+        ("https://me@a.example", "names a user", "write https://a.example"),
+        ("https://bücher.example", "not in ASCII", "write https://xn--bcher-kva.example"),
+        ("a.example", "is not an origin", "write https://a.example"),
+        ("localhost:3000", "is not an origin", "write https://localhost:3000"),
+        ("https://a.example:99999", "is not an origin", "scheme://host[:port]"),
+        ("https://a b", "is not an origin", "scheme://host[:port]"),
+        ("https://a..example", "is not an origin", "scheme://host[:port]"),
+        ("", "is not an origin", "for example https://example.com"),
+        ("file://", "is not an origin", "scheme://host[:port]"),
+        ("Null", "not in lower case", "write null"),
+        ("**", "is no origin", 'write origins: "*"'),
+        ("https://*", "not the whole leftmost label", "https://*.example.com"),
+        ("*.a.example", "not the whole leftmost label", "https://*.example.com"),
+        ("https://*a.example", "not the whole leftmost label", "https://*.example.com"),
+        ("https://a.*.example", "not the whole leftmost label", "https://*.example.com"),
+        ("https://*.*.example", "not the whole leftmost label", "https://*.example.com"),
+        ("*://*.a.example", "not the whole leftmost label", "https://*.example.com"),
+        ("https://a.example:*", "not the whole leftmost label", "https://*.example.com"),
+        ("https://*.A.example", "not in lower case", "write https://*.a.example"),
+        ("https://*.a.example/", "ends with a slash", "write https://*.a.example"),
+        ("https://*.a.example:443", "the default port", "write https://*.a.example"),
+        ("https://*.com", "everybody who has a name under .com", "https://*.example.com"),
+        ("https://*.10.0.0.1", "before an address", "write https://10.0.0.1"),
+    ],
+)
+def test_origins_that_no_browser_sends(origin: str, what: str, remedy: str) -> None:
+    error = refused(origins=["https://fine.example", origin])
+    assert error.path == ("origins", 1)
+    assert what in error.what
+    assert f'"{origin}"' in error.what
+    assert remedy in error.remedy
+    assert str(error) == f"origins[1]: {error.what}; {error.remedy}"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "what"),
+    [
+        (r"~.*", "admits everybody"),
+        (r"~https://.*", "admits everybody"),
+        (r"~https?://.+", "admits everybody"),
+        (r"~https://a\.example.*", "https://a.example.evil.example (suffix)"),
+        (r"~https://a\.example\..+", "(suffix)"),
+        (r"~https://example\.[a-z]+", "https://example.xevil (suffix)"),
+        (r"~https://.*a\.example", "https://evila.example (prefix)"),
+        (r"~https://.*example\.co\.uk", "https://evilexample.co.uk (prefix)"),
+        (r"~https://[a-z]+\.co\.uk", "(prefix)"),
+        (r"~https://[a-d]+\.com", "(prefix)"),
+        (r"~https://.*\..*\.com", "(prefix)"),
+        (r"~https://[a-z]{3}\.com", "https://axx.com (domain)"),
+        (r"~https://pr-[0-9]+.a.example", "https://pr-1xa.example (dot)"),
+        (r"~https://pr-[0-9]+\.a.example", "https://pr-1.axexample (dot)"),
+        (r"~http://192.168\.1\.1", "http://192x168.1.1 (dot)"),
+        (r"~https://(a\.example|b.example)", "https://bxexample (dot)"),
+        (r"~https://a\.example(:.*)?", "https://a.example:8443 (port)"),
+        (r"~[a-z]+://a\.example", "http://a.example (scheme)"),
+        (r"~.*://a\.example", "http://a.example (scheme)"),
+        (r"~a\.example", "matches no origin"),
+        (r"~https://A\.EXAMPLE", "matches no origin"),
+        (r"~https://a\.example/", "matches no origin"),
+        (r"~", "matches no origin"),
+        (r"~https://(a+)+\.example\.com", "is catastrophic"),
+        (r"~https://(a|a)*\.example\.com", "is catastrophic"),
+        (r"~https://([a-z0-9]+-?)+\.example\.com", "is catastrophic"),
+        (r"~https://(a?)*\.example\.com", "is catastrophic"),
+        (r"~https://(?=a)a\.example", "uses (?…)"),
+        (r"~(?i)https://a\.example", "uses (?…)"),
+        (r"~https://(a)\1\.example", r"uses \1"),
+        (r"~https://a\.example\Z", r"uses \Z"),
+        (r"~https://a$|https://b", "has $ in its middle"),
+        (r"~https://(a", "lacks a closing parenthesis"),
+        (r"~https://a)", "a closing parenthesis too many"),
+        (r"~https://[a", "ends too early"),
+        (r"~https://[[:alpha:]]", "has [ inside a class"),
+        (r"~https://[z-a]", "an impossible range"),
+        (r"~https://a++", "repeats a repetition"),
+        (r"~*", "nothing to repeat"),
+        (r"~https://a{2", "opens no repetition"),
+        (r"~https://a{3,2}", "bounds {3,2}"),
+        (r"~https://a{1,999}", "bounds {1,999}"),
+        (r"~https://((a{200}){200}){2}\.example\.com", "is too large"),
+        (r"~https://a@b", "holds @"),
+        ("~https://ä\\.example", "not ASCII"),
+    ],
+)
+def test_patterns_that_admit_strangers_or_cannot_be_judged(pattern: str, what: str) -> None:
+    error = refused(origins=[pattern])
+    assert error.path == ("origins", 0)
+    assert what in error.what
+    assert error.remedy
+
+
+@pytest.mark.parametrize(
+    ("pattern", "match", "miss"),
+    [
+        (
+            r"~https://pr-[0-9]+\.example\.dev",
+            "https://pr-7.example.dev",
+            "https://pr-x.example.dev",
+        ),
+        (r"~^https://a\.example$", "https://a.example", "https://a.example.evil.example"),
+        (r"~https://(.+\.)?a\.example", "https://x.y.a.example", "https://xa.example"),
+        (r"~https://([a-z0-9-]+\.)+a\.example", "https://x.y.a.example", "https://a.example"),
+        (r"~https?://localhost(:\d+)?", "http://localhost:3000", "http://localhost.evil.example"),
+        (r"~https?://(.*\.)?localhost(:[0-9]+)?", "http://x.localhost:1", "http://xlocalhost"),
+        (r"~http://192\.168\.\d+\.\d+:\d{4}", "http://192.168.0.9:3000", "http://192.168.0.9"),
+        (r"~https://(www|m)\.example\.(com|org)", "https://m.example.org", "https://x.example.org"),
+        (
+            r"~https://x-[^.]+-team\.vercel\.app",
+            "https://x-a-team.vercel.app",
+            "https://vercel.app",
+        ),
+        (r"~https://a\.example|https://b\.example", "https://b.example", "https://c.example"),
+        (r"~https://a{2,3}?\.example\.com", "https://aaa.example.com", "https://aaaa.example.com"),
+        (r"~capacitor://localhost", "capacitor://localhost", "https://localhost"),
+        (r"~https://a\.example:8443", "https://a.example:8443", "https://a.example:8444"),
+    ],
+)
+def test_patterns_that_are_taken_match_whole_values(pattern: str, match: str, miss: str) -> None:
+    policy = compile_policy("p", origins=[pattern])
+    assert policy.origins.admits(match.encode())
+    assert not policy.origins.admits(miss.encode())
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "what", "remedy"),
+    [
+        ({"origins": "*", "credentials": True}, "origins", '"*" with credentials', "list the"),
+        ({"origins": ["null"], "credentials": True}, "origins", "everybody can be null", "leave"),
+        ({"methods": "*", "credentials": True}, "methods", "means nothing", "list the names"),
+        ({"expose": ["ETag", "*"], "credentials": True}, "expose", "means nothing", "list the"),
+        ({"origins": ["*", "https://b.example"]}, "origins", "every origin already", '"*"'),
+        ({"origins": []}, "origins", "admits nobody", "strip"),
+        ({"methods": ["GET", "put"]}, "methods[1]", "case-sensitive", "write PUT"),
+        ({"methods": ["TRACE"]}, "methods[0]", "never send TRACE", "leave it out"),
+        ({"methods": ["GET,PUT"]}, "methods[0]", "is not a name", "one name"),
+        ({"methods": ["P*"]}, "methods[0]", "is not a name", "one name"),
+        ({"headers": ["X Token"]}, "headers[0]", "is not a name", "or a prefix"),
+        ({"headers": [""]}, "headers[0]", "is not a name", "or a prefix"),
+        ({"headers": ["*-Date"]}, "headers[0]", "is not a name", "or a prefix"),
+        ({"headers": ["X-**"]}, "headers[0]", "is not a name", "or a prefix"),
+        ({"expose": ["X-Amz-*"]}, "expose[0]", "is not a name", "one name"),
+        ({"max_age": -1.0}, "max_age", "not a lifetime", "2h"),
+        ({"preflight_cache_control": True}, "preflight_cache_control", "max_age", "set max_age"),
+        ({"on_reject": 200}, "on_reject", "200", "403 or 204"),
+        ({"resource_policy": "all"}, "resource_policy", '"all"', "same-site"),
+        ({"timing_allow_origin": ["a.example"]}, "timing_allow_origin[0]", "origin", "https://a.e"),
+    ],
+)
+def test_what_browsers_would_not_honour(
+    given: dict[str, Any], path: str, what: str, remedy: str
+) -> None:
+    error = refused(**{"origins": ["https://a.example"], **given})
+    assert dotted(error.path) == path
+    assert what in error.what
+    assert remedy in error.remedy
+    assert len(error.every) == 1
+
+
+def test_all_errors_are_reported_at_once() -> None:
+    error = refused(
+        origins=["https://a.example/", "~.*"], methods=["get"], headers=["a b"], on_reject=1
+    )
+    assert [dotted(one.path) for one in error.every] == [
+        "origins[0]",
+        "origins[1]",
+        "methods[0]",
+        "headers[0]",
+        "on_reject",
+    ]
+
+
+def test_a_scalar_is_a_list_of_one() -> None:
+    policy = compile_policy("p", origins="https://a.example", methods="PUT", headers="X-A")
+    assert policy.origins.only == b"https://a.example"
+    assert policy.methods == {b"PUT"}
+    assert refused(origins="a.example").path == ("origins",)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"https://a.example",
+        b"http://localhost:3000",
+        b"https://a_b.example",
+        b"https://xn--bcher-kva.example",
+        b"http://127.0.0.1:8080",
+        b"http://[::1]:8080",
+        b"chrome-extension://abcdefghijklmnop",
+        b"capacitor://localhost",
+        b"https://a.example.",
+    ],
+)
+def test_well_formed_origins(value: bytes) -> None:
+    assert parse_origin(value) is not None
+    policy = compile_policy("p", origins=[value.decode()])
+    assert policy.fixed == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [b"", b"null", b"https:", b"https://", b"//a.example", b"https://a.example:", b"https://a:0",
+     b"https://a:080", b"https://a:65536", b" https://a", b"https://a\n", b"https://a,https://b",
+     b"https://a https://b", b"ws://a:80", b"https://[::1", b"1http://a"],
+)  # fmt: skip
+def test_malformed_origins(value: bytes) -> None:
+    assert parse_origin(value) is None
