@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args, get_origin
 
 from vary_proxy import yaml12
-from vary_proxy.problems import Problem, one_of, shown
+from vary_proxy.problems import ConfigError, Problem, alternatives, one_of, shown
 from vary_proxy.reading import ALIASES, hints, is_struct, plain
 from vary_proxy.settings import Settings
 from vary_proxy.yaml12 import Node, Scalar, Sequence
@@ -28,6 +28,7 @@ _NOT_SETTINGS = re.compile(
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d{1,4})\]")
 
 Step = str | int
+ONLY = "*"  # as a step: the one name there is, or else "default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,9 @@ class Override:
     path: tuple[Step, ...]
     text: str
     source: str  # as a message names it
+
+
+ORIGIN: tuple[Step, ...] = ("origins", ONLY)  # of VARY_PROXY_ORIGIN, and --origin
 
 
 def from_flag(assignment: str) -> Override | Problem:
@@ -74,7 +78,7 @@ def from_environ(
         rest = name.removeprefix(PREFIX)
         if rest == name or not environ[name] or _NOT_SETTINGS.fullmatch(rest):
             continue
-        path = next(_paths(rest, Settings, root), None)
+        path = (*ORIGIN, "url") if rest == "ORIGIN" else next(_paths(rest, Settings, root), None)
         if path is not None:
             found.append(Override(path, environ[name], name))
             continue
@@ -153,6 +157,8 @@ def _placed(node: Node | None, hint: Any, path: tuple[Step, ...], override: Over
         return Scalar(override.source, text=override.text, plain=False)
     step, below = path[0], path[1:]
     base, _ = plain(hint)
+    if step == ONLY:
+        step = _only(node, override)
     if isinstance(step, int) or (isinstance(node, Sequence) and step.isdigit()):
         return _placed_item(node, base, int(step), below, override)
     old = node if isinstance(node, yaml12.Mapping) else _widened(node, base, override)
@@ -161,6 +167,18 @@ def _placed(node: Node | None, hint: Any, path: tuple[Step, ...], override: Over
     kept = [pair for pair in old.pairs if aliases.get(pair[0].text, pair[0].text) != held]
     child = _placed(old.get(step), _below(base, held), below, override)
     return replace(old, pairs=[*kept, (Scalar(override.source, text=step), child)])
+
+
+def _only(node: Node | None, override: Override) -> str:
+    names = (
+        list(dict.fromkeys(key.text for key, _ in node.pairs))
+        if isinstance(node, yaml12.Mapping)
+        else []
+    )
+    if len(names) > 1:
+        remedy = f"write --set origins.NAME.url=URL for {alternatives(names)}"
+        raise ConfigError([Problem(override.source, "origins", "several are named", remedy)])
+    return names[0] if names else "default"
 
 
 def _placed_item(

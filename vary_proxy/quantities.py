@@ -55,6 +55,25 @@ def size(text: str) -> int:
     return bytes_
 
 
+def written_size(size: int) -> str:
+    """*size* as it is written in a file: ``256MiB``."""
+    for unit in ("TiB", "GiB", "MiB", "KiB"):
+        if size and size % _BYTES[unit] == 0:
+            return f"{size // _BYTES[unit]}{unit}"
+    return f"{size}B" if size else "0"
+
+
+def written_duration(seconds: float) -> str:
+    """*seconds* as it is written in a file: ``250ms``, ``5s``, ``1h``."""
+    if not seconds:
+        return "0"
+    milliseconds = round(seconds * 1000, 3)
+    for unit in ("d", "h", "m", "s"):
+        if milliseconds % (_SECONDS[unit] * 1000) == 0:
+            return f"{milliseconds / (_SECONDS[unit] * 1000):.0f}{unit}"
+    return f"{milliseconds:g}ms"
+
+
 def positive(text: str) -> int:
     """A whole number from 1."""
     if not re.fullmatch(r"\d{1,9}", text) or int(text) < 1:
@@ -115,7 +134,8 @@ def origin_url(text: str) -> OriginUrl:
     example = "write scheme://host[:port], for example http://minio:9000"
     found = _URL.fullmatch(text)
     if found is None:
-        raise Wrong(f"{shown(text)} is not a URL", example)
+        near = f"write http://{text}" if _AUTHORITY.fullmatch(text.split("/")[0]) else example
+        raise Wrong(f"{shown(text)} is not a URL", near)
     scheme = found["scheme"].lower()
     if scheme not in ("http", "https"):
         raise Wrong(f"{shown(text)} has the scheme {scheme}", "write http:// or https://")

@@ -161,15 +161,17 @@ class Reader:
 
     def _tuple(self, hint: Any, node: Node, path: str) -> Any:
         """A list; one value may stand for a list of one, and a flag separates by commas."""
+        items: list[Node] = [node]
         if isinstance(node, Sequence):
             items = node.items
         elif isinstance(node, Scalar) and not node.line:
             texts = [part.strip() for part in node.text.split(",")]
             items = [Scalar(node.source, text=text) for text in texts if text]
-        else:
-            items = [node]
-            return tuple(v for v in [self._value(hint, node, path)] if v is not FAILED)
-        values = [self._value(hint, one, f"{path}[{at}]") for at, one in enumerate(items)]
+        listed = isinstance(node, Sequence) or len(items) > 1
+        values = [
+            self._value(hint, one, f"{path}[{at}]" if listed else path)
+            for at, one in enumerate(items)
+        ]
         return tuple(value for value in values if value is not FAILED)
 
     def _dict(self, key_hint: Any, hint: Any, node: Node, path: str) -> Any:

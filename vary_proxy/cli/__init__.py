@@ -1,0 +1,85 @@
+"""The command line. Each family of verbs is a module of its own, imported when it is asked for.
+
+Results go to stdout, messages to stderr. Exit status: 0 done, 1 the thing asked about is bad,
+2 usage, 3 could not reach it, 130 interrupted; ``run`` adds 4, the drain timed out.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+_VERBS = {
+    "run": ("run", "Serve: one origin by flag, or all that a file says."),
+    "demo": ("demo", "Show the canvas bug, and its cure, in your own browser."),
+    "validate": ("validate", "Check a configuration file; every error at once."),
+    "version": ("version", "Print the version."),
+    "completion": ("completion", "Print the completion script for a shell."),
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = import_module(f"vary_proxy.cli.{_VERBS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _VERBS:
+            from vary_proxy.problems import one_of
+
+            remedy = one_of(args[0], _VERBS)
+            ctx.fail(f"there is no command {args[0]!r}; {remedy}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):  # from the table: help imports no command
+            formatter.write_dl([(verb, text) for verb, (_, text) in _VERBS.items()])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from vary_proxy import __version__
+
+        click.echo(f"vary-proxy {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Print the version.",
+)  # fmt: skip
+def cli() -> None:
+    """A caching reverse proxy that repairs Vary, so that CORS works behind every cache."""
+
+
+def main(args: list[str] | None = None) -> NoReturn:
+    """Run the command line and exit; no error of the user's ends in a traceback."""
+    sys.exit(status(args))
+
+
+def status(args: list[str] | None = None) -> int:
+    """As ``main``, but the exit status is returned."""
+    try:
+        result = cli.main(args, prog_name="vary-proxy", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # the reader of our output has left; say nothing more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0

@@ -1,0 +1,105 @@
+"""What the commands that read a configuration share: its file, and the flags above it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vary_proxy.config import Loaded, load
+from vary_proxy.overrides import ORIGIN, Override, from_flag
+from vary_proxy.problems import ConfigError, Problem
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_LOOKED_FOR = ("vary-proxy.yaml", "/etc/vary-proxy/vary-proxy.yaml")
+
+_OPTIONS = (
+    click.option(
+        "-c", "--config", "path", metavar="FILE", envvar="VARY_PROXY_CONFIG",
+        help=f"The configuration. [default: {_LOOKED_FOR[0]}, or {_LOOKED_FOR[1]}, if there]",
+    ),
+    click.option("--origin", multiple=True, metavar="URL", help="The origin; needs no file."),
+    click.option("--listen", multiple=True, metavar="ADDR", help="host:port or unix:/path."),
+    click.option("--store", metavar="URL", help="memory, or where the shared store is."),
+    click.option("--workers", metavar="N", help="Processes that share the port, or auto."),
+    click.option(
+        "--cors-origins", multiple=True, metavar="ORIGIN",
+        help="Write the CORS fields ourselves, for this origin; may be repeated.",
+    ),
+    click.option(
+        "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+        help="Any value, by its path: --set store.memory.max=1GiB.",
+    ),
+)  # fmt: skip
+
+
+def configuration_options(command: F) -> F:
+    """Adds the options whose values ``loaded`` takes."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def loaded(given: Mapping[str, Any]) -> Loaded:
+    """The configuration that the options *given* ask for; warnings are told.
+
+    Raises click.exceptions.Exit once the problems were printed: 2 when only flags are wrong.
+    """
+    try:
+        found = load(_path(given), overrides(given), os.environ)
+    except ConfigError as error:
+        raise click.exceptions.Exit(tell(error)) from None
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return found
+
+
+def tell(error: ConfigError) -> int:
+    """Print the problems, one a line; the exit status that they call for."""
+    for problem in error.problems:
+        click.echo(str(problem), err=True)
+    return 2 if all(problem.where.startswith("--") for problem in error.problems) else 1
+
+
+def overrides(given: Mapping[str, Any]) -> list[Override]:
+    """What the flags set, in their order. Raises ConfigError."""
+    read = [from_flag(assignment) for assignment in given.get("assignments", ())]
+    wrong = [one for one in read if isinstance(one, Problem)]
+    if wrong:
+        raise ConfigError(wrong)
+    return [one for one in read if isinstance(one, Override)] + _named(given)
+
+
+def _named(given: Mapping[str, Any]) -> list[Override]:
+    found: list[Override] = []
+    if given.get("origin"):
+        key = "url" if len(given["origin"]) == 1 else "urls"
+        found.append(Override((*ORIGIN, key), ",".join(given["origin"]), "--origin"))
+    if given.get("listen"):
+        found.append(Override(("listen",), ",".join(given["listen"]), "--listen"))
+    if given.get("workers"):
+        found.append(Override(("server", "workers"), given["workers"], "--workers"))
+    if store := given.get("store"):
+        shared = "://" in store
+        found.append(Override(("store", "type"), "redis" if shared else store, "--store"))
+        found += [Override(("store", "url"), store, "--store")] if shared else []
+    if given.get("cors_origins"):
+        origins = ",".join(given["cors_origins"])
+        for path, text in (
+            (("cors", "flags", "origins"), origins),
+            (("defaults", "cors", "policy"), "flags"),
+            (("defaults", "cors", "mode"), "override"),
+            (("defaults", "preflight"), "synthesize"),
+        ):
+            found.append(Override(path, text, "--cors-origins"))
+    return found
+
+
+def _path(given: Mapping[str, Any]) -> str | None:
+    if given.get("path") or given.get("origin"):
+        return given.get("path")
+    return next((name for name in _LOOKED_FOR if Path(name).is_file()), None)

@@ -1,0 +1,116 @@
+"""``vary-proxy run``: assemble, listen, say so in three lines, and end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+
+from vary_proxy.cli.options import configuration_options, loaded
+from vary_proxy.config import Loaded
+from vary_proxy.quantities import written_size
+from vary_proxy.settings import Settings
+
+NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
+
+
+@click.command("run")
+@configuration_options
+@click.option(
+    "--loop",
+    type=click.Choice(("auto", "uvloop", "asyncio")),
+    default="auto",
+    envvar="VARY_PROXY_LOOP",
+    help="The event loop. [default: auto, uvloop where it is installed]",
+)
+def command(loop: str, **given: Any) -> int:
+    """Serve.
+
+    `--origin URL` alone needs no file; a file says the rest. SIGTERM and Ctrl-C drain and
+    end; the second one ends now.
+    """
+    configuration = loaded(given)
+    with asyncio.Runner(loop_factory=_factory(loop)) as runner:
+        return runner.run(serve(configuration))
+
+
+def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if name == "asyncio":
+        return None
+    try:
+        import uvloop
+    except ImportError:
+        if name == "auto":
+            return None
+        raise click.UsageError("uvloop is not installed; write --loop asyncio") from None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def serve(configuration: Loaded) -> int:
+    """Run until a signal; the exit status."""
+    from vary_proxy.app import App
+    from vary_proxy.server import ListenError
+
+    signals = _Signals(asyncio.get_running_loop())
+    app = App(configuration)
+    try:
+        addresses = await app.start()
+    except (ListenError, OSError) as error:
+        click.echo(f"not started: {error}", err=True)
+        return NOT_STARTED
+    for line in announcement(configuration.settings, addresses):
+        click.echo(line, err=True)
+    try:
+        await signals.first.wait()
+        return await _drained(app.drain(), signals)
+    finally:
+        await app.close()
+
+
+class _Signals:
+    """The first SIGTERM or SIGINT, and the second."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.first = asyncio.Event()
+        self.second = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._take)
+
+    def _take(self) -> None:
+        (self.second if self.first.is_set() else self.first).set()
+
+
+async def _drained(drain: Coroutine[Any, Any, bool], signals: _Signals) -> int:
+    from vary_proxy.tasks import Tasks
+
+    click.echo("draining; a second signal ends now", err=True)
+    tasks = Tasks()
+    draining = tasks.spawn(drain, "drain")
+    impatient = tasks.spawn(signals.second.wait(), "second signal")
+    try:
+        await asyncio.wait({draining, impatient}, return_when=asyncio.FIRST_COMPLETED)
+        if not draining.done():
+            return INTERRUPTED
+        return 0 if draining.result() else DRAIN_TIMED_OUT
+    finally:
+        await tasks.close()
+
+
+def announcement(settings: Settings, addresses: list[str]) -> tuple[str, str, str]:
+    """What start-up says: where it listens, the origin, the store."""
+    where = ", ".join(
+        one if "://" in one or one.startswith("unix:") else f"http://{one}" for one in addresses
+    )
+    origins = [(name, str(one.url)) for name, one in settings.origins.items()]
+    alone = origins[0][1] if len(origins) == 1 else ""
+    store = settings.store
+    held = f"memory, {written_size(store.memory.max)}" if store.type == "memory" else store.type
+    return (
+        f"listening on {where}",
+        f"origin {alone}" if alone else "origins " + ", ".join(f"{n} {url}" for n, url in origins),
+        f"store {held}",
+    )
