@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import math
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 
 import aiohttp
@@ -23,7 +24,7 @@ from aiohttp.connector import Connection
 from yarl import URL
 
 from vary_proxy.core.message import Request, Response
-from vary_proxy.httplink import Link, Pool
+from vary_proxy.httplink import Link
 from vary_proxy.httpreader import Limits, head_end, malformed, read_framing, read_head
 from vary_proxy.httprequest import request_head
 from vary_proxy.httpresponse import HttpResponse, ended
@@ -71,6 +72,19 @@ def naming(options: OriginOptions) -> Naming:
     return Naming(authority, parts.scheme.encode("ascii"), prefix, host)
 
 
+class _Pool(aiohttp.TCPConnector):
+    """aiohttp's connector (DNS, happy eyeballs, TLS, pooling), with Links for connections."""
+
+    def __init__(self, *, context: ssl.SSLContext | bool, limit: int, keepalive: float) -> None:
+        super().__init__(ssl=context, limit=limit, keepalive_timeout=keepalive)
+        self._factory = cast(Any, functools.partial(Link, self._loop))
+
+    @property
+    def is_full(self) -> bool:
+        """True when as many connections as allowed are in use."""
+        return 0 < self._limit <= len(self._acquired)
+
+
 class HttpOrigin:
     """The Origin behind one URL. To be used within one event loop, and closed."""
 
@@ -84,7 +98,7 @@ class HttpOrigin:
             self._context.set_alpn_protocols(["http/1.1"])
         self._timeout = ClientTimeout(connect=options.connect_timeout, ceil_threshold=math.inf)
         self._tasks = Tasks()
-        self._pool: Pool | None = None
+        self._pool: _Pool | None = None
         self._address: ClientRequest | None = None
         self._closed = False
 
@@ -130,6 +144,7 @@ class HttpOrigin:
             link.begin()
             link.write(head)
             if body is not None:
+                link.prick_up()
                 upload = self._tasks.spawn(self._send(link, body, request.body_length), "upload")
             else:
                 link.arm(self._options.first_byte_timeout, "http_response_timeout")
@@ -182,12 +197,13 @@ class HttpOrigin:
         try:
             async for data in body:
                 left -= len(data)
-                if left < 0 or not link.is_connected():
+                await link.listen()
+                if not link.is_connected():
+                    return False
+                if left < 0:
                     break
-                if data and length is None:
-                    link.write(b"%x\r\n" % len(data), data, b"\r\n")
-                elif data:
-                    link.write(data)
+                if data:
+                    link.write(data if length is not None else b"%x\r\n%b\r\n" % (len(data), data))
                 await link.drain(options.idle_timeout)
             if length is None:
                 link.write(b"0\r\n\r\n")
@@ -220,11 +236,11 @@ class HttpOrigin:
                 return connection
             connection.close()
 
-    def _open(self) -> tuple[Pool, ClientRequest]:
+    def _open(self) -> tuple[_Pool, ClientRequest]:
         if self._closed:
             raise _closed()
         options = self._options
-        self._pool = Pool(context=self._context, limit=options.limit, keepalive=options.keepalive)
+        self._pool = _Pool(context=self._context, limit=options.limit, keepalive=options.keepalive)
         url = URL(options.url).origin()
         self._address = ClientRequest("GET", url, loop=asyncio.get_running_loop())
         return self._pool, self._address

@@ -1,4 +1,4 @@
-"""Connections to an origin: aiohttp connects, secures and pools them, a Link reads and writes.
+"""A connection to an origin: aiohttp connects, secures and pools it, a Link reads and writes.
 
 A Link is a pipe of bytes with back-pressure and a deadline, and it knows whether another
 request may travel on it. Whoever sends requests alternates ``begin`` and ``rest``; any byte
@@ -9,14 +9,13 @@ client's request: the connection is ended instead (RFC 9112 §9.3, §11.2).
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import math
+import os
 import select
-import ssl
+import socket
 from collections import deque
-from typing import Any, cast
-
-import aiohttp
+from typing import cast
 
 from vary_proxy.origin import OriginFailure
 
@@ -51,12 +50,13 @@ class Link(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
         self._poller = select.poll()
+        self._ear: socket.socket | None = None  # hears what a failed write would drown
 
     # The life of the connection, told by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        self._poller.register(transport.get_extra_info("socket").fileno())
+        self._poller.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def data_received(self, data: bytes) -> None:
         if not self._busy:
@@ -75,6 +75,7 @@ class Link(asyncio.Protocol):
         self._wake()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._salvage()
         if not self._ended:
             self._ended = True
             self._failure = _terminated(str(exc or "the connection is closed"))
@@ -128,10 +129,7 @@ class Link(asyncio.Protocol):
             return True
         if self._loop.time() - self._rested >= min(idle, self._patience):
             return False
-        return self.is_connected() and not self._poll()
-
-    def _poll(self) -> bool:
-        return any(event & ~select.POLLOUT for _, event in self._poller.poll(0))
+        return self.is_connected() and not self._poller.poll(0)
 
     def begin(self) -> None:
         self._busy = True
@@ -145,6 +143,7 @@ class Link(asyncio.Protocol):
         *patience* is how long the origin said it would wait; a second is kept for the way.
         """
         self._busy = False
+        self._drop_ear()
         self._rested = self._loop.time()
         self._patience = math.inf if patience is None else patience - 1.0
         if self._pieces or not persistent:
@@ -234,10 +233,44 @@ class Link(asyncio.Protocol):
 
     # Writing
 
-    def write(self, *pieces: bytes) -> None:
-        """Send *pieces*; they vanish when the connection has ended, as the reader will learn."""
+    def write(self, data: bytes) -> None:
+        """Send *data*; it vanishes when the connection has ended, as the reader will learn."""
         if self.transport is not None and not self.transport.is_closing():
-            self.transport.writelines(pieces)
+            self.transport.write(data)
+
+    # An origin that refuses early and closes resets the connection when it gets more. A write
+    # that meets the reset ends the transport, though the kernel still holds the refusal.
+
+    def prick_up(self) -> None:
+        """Be ready to hear an answer that a failed write cuts off; plain connections only."""
+        transport = self.transport
+        if transport is not None and transport.get_extra_info("sslcontext") is None:
+            fileno = transport.get_extra_info("socket").fileno()
+            self._ear = socket.socket(fileno=os.dup(fileno))
+
+    def _salvage(self) -> None:
+        if self._ear is None:
+            return
+        if not self._ended and not self._spoiled:
+            with contextlib.suppress(OSError):
+                if data := self._ear.recv(_HIGH, socket.MSG_DONTWAIT):
+                    self._pieces.append(data)
+                    self._held += len(data)
+        self._drop_ear()
+
+    def _drop_ear(self) -> None:
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
+
+    async def listen(self) -> None:
+        """Let what has arrived be read before more is written."""
+        for _ in range(4):
+            if not self.is_connected() or self._reading_paused:
+                return
+            if not (self._pieces or self._poller.poll(0)):
+                return
+            await asyncio.sleep(0)
 
     async def drain(self, seconds: float) -> None:
         """Wait until the origin has taken most of what was written; it has *seconds* for that."""
@@ -254,16 +287,3 @@ class Link(asyncio.Protocol):
 
 def _terminated(detail: str) -> OriginFailure:
     return OriginFailure("connection_terminated", detail, sent=True)
-
-
-class Pool(aiohttp.TCPConnector):
-    """aiohttp's connector (DNS, happy eyeballs, TLS, pooling), with Links for connections."""
-
-    def __init__(self, *, context: ssl.SSLContext | bool, limit: int, keepalive: float) -> None:
-        super().__init__(ssl=context, limit=limit, keepalive_timeout=keepalive)
-        self._factory = cast(Any, functools.partial(Link, self._loop))
-
-    @property
-    def is_full(self) -> bool:
-        """True when as many connections as allowed are in use."""
-        return 0 < self._limit <= len(self._acquired)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vary_proxy.core import syntax
 from vary_proxy.core.message import Fields, Pair, Response
@@ -26,6 +27,7 @@ _CHUNK_LINE = 4096  # bytes of a chunk-size line with its extensions
 _NAMES: dict[bytes, bytes] = {}  # names as sent -> lower case: a token, checked once
 _NAMES_KEPT = 2048
 _ABOUT_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection"))
+_DECISIVE = _ABOUT_FRAMING | {b"keep-alive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +95,24 @@ def read_head(block: bytes, limits: Limits) -> tuple[Response, int]:
     if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
         raise malformed("a bare CR, a bare LF or a NUL in the head")
     lines = block[:-4].split(b"\r\n")
-    match = _STATUS_LINE.match(lines[0])
-    if match is None:
-        raise malformed("the status line cannot be read")
-    minor, status, reason = match.groups()
+    status, reason, minor = _status_line(lines[0])
     if len(block) > limits.line and max(map(len, lines)) > limits.line:
         raise _line_too_long(limits)
     del lines[0]
     if b"\r\n " in block or b"\r\n\t" in block:
         lines = _unfold(lines)
+    return Response(status, Fields(_pairs(lines)), reason), minor
+
+
+@lru_cache(maxsize=256)
+def _status_line(line: bytes) -> tuple[int, bytes, int]:
+    """Status, reason phrase and minor version (RFC 9112 §4)."""
+    match = _STATUS_LINE.match(line)
+    if match is None:
+        raise malformed("the status line cannot be read")
+    minor, status, reason = match.groups()
     reason = reason.strip(b" \t") if reason and _PRINTABLE.match(reason) else b""
-    return Response(int(status), Fields(_pairs(lines)), reason), int(minor)
+    return int(status), reason, int(minor)
 
 
 def _pairs(lines: list[bytes]) -> tuple[Pair, ...]:
@@ -159,14 +168,14 @@ def read_framing(response: Response, minor: int, method: bytes) -> tuple[Respons
     codings: list[bytes] = []
     connection: list[bytes] = []
     patience: float | None = None
-    for name, value in response.fields.items:
+    for name, value in [pair for pair in response.fields.items if pair[0] in _DECISIVE]:
         if name == b"content-length":
             lengths.append(value)
         elif name == b"transfer-encoding":
             codings.append(value)
         elif name == b"connection":
             connection.append(value)
-        elif name == b"keep-alive" and (match := _KEEP_ALIVE.search(value)):
+        elif match := _KEEP_ALIVE.search(value):
             patience = float(match[1])
     if codings and (codings[0].lower() != b"chunked" or len(codings) > 1 or lengths or not minor):
         raise malformed("Transfer-Encoding is not just chunked, or not alone")
