@@ -18,7 +18,8 @@ class Ask:
     """One question to the origin.
 
     ``candidates`` are validated; when ``filling``, they are siblings whose body may serve.
-    ``names`` are the selecting names known of the resource. ``stale`` may stand in.
+    ``names`` are the selecting names known of the resource. ``stale`` may stand in. ``part`` is the
+    beginning of the whole: only the rest is asked for.
     """
 
     request: Request
@@ -30,6 +31,8 @@ class Ask:
     candidates: tuple[StoredResponse, ...] = ()
     filling: bool = False
     stale: StoredResponse | None = None
+    part: StoredResponse | None = None
+    whole: bool = False  # leave out the client's Range
     interim: Interim | None = None
 
     def select(self, names: tuple[bytes, ...]) -> Selecting:

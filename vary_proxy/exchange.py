@@ -102,12 +102,16 @@ class Exchange:
             case reuse.Validate(stored, reason):
                 ask = replace(ask, candidates=(stored,), stale=stored)
                 return await self._fetch(walk, ask, wanted, reason)
-            case reuse.Forward(reason, siblings):
+            case reuse.Forward(reason, siblings, part):
                 filling = bool(siblings) and self._fetcher.fills(policy)
-                ask = replace(ask, candidates=siblings if filling else (), filling=filling)
-                return await self._fetch(
-                    walk, replace(ask, stale=_fallback(resource, wanted)), wanted, reason
+                ask = replace(
+                    ask,
+                    candidates=siblings if filling else (),
+                    filling=filling,
+                    stale=_fallback(resource, wanted),
+                    part=part,
                 )
+                return await self._fetch(walk, ask, wanted, reason)
             case reuse.Pass(reason):
                 return await self._pass(walk, reason)
             case reuse.Refuse():

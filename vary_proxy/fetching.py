@@ -8,8 +8,6 @@ RFC 9111 §3, §4.3.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -17,7 +15,7 @@ from vary_proxy.asking import Ask, key_names
 from vary_proxy.core import (
     forwarding,
     freshness,
-    ranges,
+    parts,
     reuse,
     storing,
     validation,
@@ -32,8 +30,9 @@ from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Validated
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
-from vary_proxy.spool import Abandoned, Spool
-from vary_proxy.store.base import Store, TooLarge, Writer
+from vary_proxy.pumping import Load, Pump
+from vary_proxy.spool import Spool
+from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
 
 STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
@@ -54,6 +53,7 @@ class Fetcher:
         self._flights = flights
         self._tasks = tasks
         self._clock = clock
+        self._pump = Pump(store, flights, clock)
         self._carries_cors: dict[str, bool] = {}  # does this origin's 304 carry the CORS family?
 
     async def run(self, ask: Ask, flight: Flight) -> None:
@@ -70,40 +70,54 @@ class Fetcher:
         if not isinstance(landing, Landed):
             self._flights.close(flight)
 
-    async def send(self, ask: Ask, *, whole: bool, conditional: bool) -> OriginResponse:
-        """Send the request of *ask*, without the client's own conditions. Raises OriginFailure."""
-        policy = ask.policy
-        origin = self._origins[policy.origin]
+    async def _send(self, ask: Ask) -> OriginResponse:
+        """Send the request of *ask* without the client's own conditions. Raises OriginFailure."""
+        origin = self._origins[ask.policy.origin]
         naming = origin.naming
         drop = validation.CLIENT_CONDITIONS
-        if whole:
+        add = validation.conditions(ask.candidates)
+        if ask.part is not None:
+            add = parts.rest_of(ask.part)
+        if ask.candidates or ask.part is not None or ask.whole:
             drop |= _RANGE
-        add = validation.conditions(ask.candidates) if conditional else ()
         hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted)
-        request = forwarding.to_origin(ask.request, policy, hop, drop=drop, add=add)
+        request = forwarding.to_origin(ask.request, ask.policy, hop, drop=drop, add=add)
         return await origin.fetch(replace(request, scheme=naming.scheme), None, ask.interim)
 
     async def _land(self, ask: Ask, flight: Flight) -> Landing:
-        conditional = bool(ask.candidates)
         requested = self._clock()
-        response = await self.send(ask, whole=conditional, conditional=conditional)
+        response = await self._send(ask)
         head = _judged_head(response.head, self._clock())
-        if head.status == 304 and conditional:
+        if head.status == 304 and ask.candidates:
             await response.close()
             landing = await self._not_modified(ask, head, requested)
             if landing is not None:
                 return landing
-            conditional = False
+            unsure = ask.filling and not _has_family(head.fields)
+            ask = replace(ask, candidates=(), filling=False, whole=True)
             requested = self._clock()
-            response = await self.send(ask, whole=True, conditional=False)
+            response = await self._send(ask)
             head = _judged_head(response.head, self._clock())
-            self._learn(ask, head)
+            if unsure and _has_family(head.fields):
+                self._carries_cors[ask.policy.origin] = False
+        elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
+            await response.close()
+            return await self._land(replace(ask, part=None, whole=True), flight)
+        return await self._received(ask, flight, response, head, requested)
+
+    async def _received(
+        self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
+    ) -> Landing:
         if self._prefers_stale(ask, head):
             await response.close()
             return Failed(None, head.status)
         if ask.request.method == b"HEAD":
             await self._from_head(ask, head, requested)
             return Alone(response, head.fields, "method")
+        if ask.part is not None and head.status == 206:
+            head = parts.completed_head(ask.part, head)
+        elif ask.part is not None:
+            ask = replace(ask, part=None)
         return await self._judge(ask, flight, response, head, requested)
 
     def _prefers_stale(self, ask: Ask, head: Response) -> bool:
@@ -125,14 +139,19 @@ class Fetcher:
             if ask.stale is not None and head.status < 500:
                 await self._store.drop(ask.key, ask.stale)  # it has been superseded
             return self._alone(ask, response, head, verdict.reason, now)
-        writer = self._store.writer(ask.key, response.length, ask.policy.cache.max_variants)
+        length = response.length
+        if ask.part is not None and ask.part.part is not None:
+            length = ask.part.part.total
+        most = ask.policy.cache.max_variants
+        writer = self._store.writer(ask.key, length, most)
         if writer is None:
             return self._alone(ask, response, head, "too-large", now)
         draft = self._draft(ask, head, verdict, effective, requested, now)
-        spool = Spool(response.length)
+        spool = Spool(length)
         anchor = spool.reader()
         self._flights.forget_unstorable(ask.key)
-        self._tasks.spawn(self._pump(response, spool, writer, draft, flight), "pump")
+        load = Load(response, spool, writer, draft, flight, most, ask.part)
+        self._tasks.spawn(self._pump.run(load), "pump")
         return Landed(draft, spool, effective, anchor)
 
     def _alone(
@@ -163,51 +182,6 @@ class Fetcher:
             authorized=b"authorization" in ask.request.fields,
         )
 
-    async def _pump(
-        self,
-        response: OriginResponse,
-        spool: Spool,
-        writer: Writer,
-        draft: StoredResponse,
-        flight: Flight,
-    ) -> None:
-        """Move the body to *spool* and *writer*; publish it when it is whole."""
-        open_writer: Writer | None = writer
-        try:
-            async with contextlib.AsyncExitStack() as stack:
-                await stack.enter_async_context(writer)
-                async for chunk in response.chunks():
-                    spool.append(chunk)
-                    if open_writer is not None:
-                        open_writer = await self._write(open_writer, chunk, spool, flight)
-                    if open_writer is None:
-                        await spool.room()
-                if open_writer is not None and not flight.grounded and _is_all(draft, spool):
-                    await open_writer.commit(draft)
-            spool.finish()
-        except Abandoned:
-            spool.fail(OriginFailure("connection_terminated", "nobody read on"))
-        except OriginFailure as failure:
-            spool.fail(failure)
-        except asyncio.CancelledError:
-            spool.fail(OriginFailure("connection_terminated", "shutting down"))
-            raise
-        finally:
-            await response.close()
-            self._flights.close(flight)
-
-    async def _write(
-        self, writer: Writer, chunk: bytes, spool: Spool, flight: Flight
-    ) -> Writer | None:
-        try:
-            await writer.write(chunk)
-        except TooLarge:
-            self._flights.unlist(flight)
-            self._flights.remember_unstorable(flight.key, self._clock())
-            spool.release()
-            return None
-        return writer
-
     async def _not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:
         """What a 304 comes to; None when it says nothing usable and all must be fetched."""
         stored = validation.identified(head, ask.candidates)
@@ -228,6 +202,8 @@ class Fetcher:
         selecting = ask.select(key_names(effective, ask.policy))
         make = validation.adopt if ask.filling else validation.freshen
         fresh = make(stored, fields, selecting, requested, now)
+        if fresh.directives.no_store or fresh.directives.private is True:
+            return None  # it is not for sharing any more
         if ask.filling:
             if not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
                 return None
@@ -241,11 +217,6 @@ class Fetcher:
             self._carries_cors[ask.policy.origin] = True
             return True
         return self._carries_cors.get(ask.policy.origin, False)
-
-    def _learn(self, ask: Ask, head: Response) -> None:
-        """After a bare 304 and the whole answer to the same question: do 304s leave CORS out?"""
-        if ask.filling and _has_family(head.fields):
-            self._carries_cors[ask.policy.origin] = False
 
     def fills(self, policy: Policy) -> bool:
         """True unless this origin's 304s are known to leave out the CORS family."""
@@ -288,8 +259,3 @@ def _uncacheable(head: Response, ask: Ask) -> frozenset[bytes]:
     if said.public or ask.policy.cache.store_set_cookie:
         return frozenset()
     return frozenset((b"set-cookie",))
-
-
-def _is_all(draft: StoredResponse, spool: Spool) -> bool:
-    """True when the body has the length that Content-Range announced."""
-    return draft.part is None or ranges.part_length(draft.fields) == spool.size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vary_proxy.core import freshness, keys, ranges, storing, validation
+from vary_proxy.core import freshness, keys, parts, ranges, storing, validation
 from vary_proxy.core.directives import RequestDirectives, of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import Policy
@@ -34,10 +34,15 @@ class Validate:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Ask the origin. ``siblings`` hold a body that a 304 may give this requester too."""
+    """Ask the origin.
+
+    ``siblings`` hold a body that a 304 may give this requester too; ``part`` is the beginning
+    of the whole that is asked for.
+    """
 
     reason: str  # uri-miss | vary-miss | request | method | bypass | partial | stale
     siblings: tuple[StoredResponse, ...] = ()
+    part: StoredResponse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +107,7 @@ def _among(
         return Forward("vary-miss", _siblings(request, resource))
     usable = [one for one in fitting if _covers(one, request)]
     if not usable:
-        return Forward("partial")
+        return Forward("partial", part=_begun(request, fitting))
     stored = usable[0]
     if b"authorization" in request.fields and not storing.shares_authorized(stored.directives):
         return Pass("request")
@@ -113,6 +118,12 @@ def _siblings(request: Request, resource: Resource) -> tuple[StoredResponse, ...
     if request.method != b"GET" or b"range" in request.fields:
         return ()
     return tuple(one for one in resource.variants if validation.shareable_body(one))[:8]
+
+
+def _begun(request: Request, fitting: list[StoredResponse]) -> StoredResponse | None:
+    if request.method != b"GET" or b"range" in request.fields:
+        return None
+    return next((one for one in fitting if parts.completable(one)), None)
 
 
 def _covers(stored: StoredResponse, request: Request) -> bool:
