@@ -57,8 +57,8 @@ class Asked:
     """A Channel, and what aiohttp's loop passes around as the request."""
 
     __slots__ = (
+        "_body",
         "_options",
-        "_reading",
         "_task",
         "expects",
         "keep_alive",
@@ -79,7 +79,7 @@ class Asked:
     ) -> None:
         self.wire = wire
         self._options = options
-        self._reading = False
+        self._body: AsyncIterator[bytes] | None = None
         self._task: asyncio.Task[None] | None = None  # aiohttp clears it after the request
         self.request = request
         self.expects = head is not None and head.expects
@@ -93,10 +93,9 @@ class Asked:
 
     @property
     def body(self) -> AsyncIterator[bytes] | None:
-        if self.payload is EMPTY_PAYLOAD or self._reading:
-            return None
-        self._reading = True
-        return self._chunks()
+        if self._body is None and self.payload is not EMPTY_PAYLOAD:
+            self._body = self._chunks()
+        return self._body
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         payload = self.payload

@@ -28,7 +28,7 @@ class BodyFailed(Exception):
 class Channel(Protocol):
     @property
     def body(self) -> AsyncIterator[bytes] | None:
-        """The request body, to be iterated once; None when there is none.
+        """The request body, one iterator to be run once; None when there is none.
 
         100 (Continue) is sent when the first chunk is asked for. Raises BodyFailed.
         """
