@@ -154,6 +154,17 @@ def test_one_origin_with_credentials_is_constant_too() -> None:
     assert not cors_check(Asked(B), fields)
 
 
+def test_null_is_admitted_by_name_and_never_by_pattern() -> None:
+    policy = compile_policy("p", origins=[r"~null|https://a\.example"])
+    assert verdict(policy, A).kind is Kind.ALLOWED
+    assert verdict(policy, b"null").kind is Kind.REFUSED
+    assert not policy.origins.admits(b"null")
+
+
+def test_a_wildcard_stands_for_something() -> None:
+    assert not POLICIES["wildcard"].origins.admits(b"https://.a.example")
+
+
 def test_null_alone_is_not_spread_over_every_response() -> None:
     policy = compile_policy("p", origins=["null"])
     assert not policy.is_constant
@@ -249,6 +260,14 @@ def test_fill_leaves_the_origins_grant_alone_and_adds_no_half_of_ours() -> None:
     assert b"access-control-allow-credentials" not in done.fields
     assert done.fields.get(b"timing-allow-origin") == b"*"
     assert done.vary == (b"Origin",)
+
+
+def test_fill_leaves_what_the_origin_says_of_timing() -> None:
+    timed = ONE_OWN.plus([(b"timing-allow-origin", B)])
+    for stored in (timed, timed.without({b"access-control-allow-origin"})):
+        done = apply(CorsMode.FILL, FULL, stored, ask(B))
+        assert done.fields.lines(b"timing-allow-origin") == (B,)
+        assert done.fields.get(b"cross-origin-resource-policy") == b"cross-origin"
 
 
 def test_fill_writes_ours_where_the_origin_said_nothing() -> None:

@@ -12,7 +12,23 @@ from vary_proxy.core.automaton import build
 from vary_proxy.core.patterns import PatternError, parse, samples
 
 _leaves = st.sampled_from(
-    ["a", "b", "ab", "-", r"\.", ".", r"\d", r"\w", "[ab]", "[^a]", "[a-c1]", r"[\w-]", r"\-"]
+    [
+        "a",
+        "b",
+        "ab",
+        "-",
+        r"\.",
+        ".",
+        r"\d",
+        r"\D",
+        r"\W",
+        r"\w",
+        "[ab]",
+        "[^a]",
+        "[a-c1]",
+        r"[\w-]",
+        r"\-",
+    ]
 )
 
 
