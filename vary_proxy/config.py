@@ -36,6 +36,7 @@ class Loaded:
     provenance: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     path: Path | None = None
+    private: frozenset[str] = frozenset()  # paths whose values came from files: not to be shown
 
 
 Overrides = Mapping[str, str] | Sequence[Override]
@@ -92,7 +93,14 @@ def loads(
     if problems:
         raise ConfigError(sorted(problems, key=_order))
     rules = compile_rules(settings, policies, reader.places)
-    return Loaded(settings, rules, reader.places, warnings, Path(name) if name else None)
+    return Loaded(
+        settings,
+        rules,
+        reader.places,
+        warnings,
+        Path(name) if name else None,
+        frozenset(reader.private),
+    )
 
 
 def _document(root: Node | None, empty: Node) -> Node:

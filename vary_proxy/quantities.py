@@ -118,6 +118,10 @@ def address(text: str) -> Address:
     return Address(host="" if host == "*" else _checked_host(host, text), port=int(found["port"]))
 
 
+def address_or_off(text: str) -> Address | None:
+    return None if text in ("off", "false") else address(text)
+
+
 def _checked_host(host: str, text: str) -> str:
     # Digits and dots alone must be an address: 127.0.0.256 would else be asked of DNS.
     if ":" in host or re.fullmatch(r"[\d.]+", host):
@@ -254,6 +258,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "workers": workers,
     "network": network,
     "address": address,
+    "address_or_off": address_or_off,
     "origin_url": origin_url,
     "secret_url": secret_url,
     "secret": text,

@@ -61,6 +61,7 @@ class Reader:
         self.expansion = expansion
         self.problems: list[Problem] = []
         self.places: dict[str, str] = {}
+        self.private: set[str] = set()  # paths of values that are never to be shown
 
     def report(self, node: Node, path: str, what: str, remedy: str) -> Any:
         self.problems.append(Problem(node.where, path, what, remedy))
@@ -74,6 +75,7 @@ class Reader:
             given = self._fields(cls, node, path)
         elif short is not None and not (isinstance(node, Sequence) and cls is not Origin):
             given = {short: self._value(hints(cls)[short], node, path)}
+            self.places[_join(path, short)] = node.where
         else:
             example = alternatives(list(hints(cls))[:3])
             return self.report(node, path, f"{_said(node)} is no mapping", f"write keys: {example}")
@@ -151,10 +153,13 @@ class Reader:
         text = self._text(node, path)
         if text is None:
             return FAILED
+        private = self.expansion.is_private(node.text)
+        if private:
+            self.private.add(path)
         try:
             return read(text)
         except Wrong as wrong:
-            if self.expansion.is_private(node.text):  # the content of a file is never repeated
+            if private:  # the content of a file is never repeated
                 what = f"{shown(node.text)} holds no value that fits here"
                 return self.report(node, path, what, "correct the file")
             return self.report(node, path, wrong.what, wrong.remedy)

@@ -256,12 +256,12 @@ class Rule(Defaults, frozen=True, kw_only=True):
 
 class Probes(_Frozen, frozen=True, kw_only=True):
     short: ClassVar[str] = "address"
-    address: Annotated[Address, "address"] | None = None  # None: no such listener
+    address: Annotated[Address | None, "address_or_off"] = None  # None: no such listener
 
 
 class Admin(_Frozen, frozen=True, kw_only=True):
     short: ClassVar[str] = "address"
-    address: Annotated[Address, "address"] | None = None  # None: no such listener
+    address: Annotated[Address | None, "address_or_off"] = None  # None: no such listener
     token: Annotated[str, "secret"] = ""
     dashboard: bool = True
 

@@ -17,6 +17,9 @@ _VERBS = {
     "run": ("run", "Serve: one origin by flag, or all that a file says."),
     "demo": ("demo", "Show the canvas bug, and its cure, in your own browser."),
     "validate": ("validate", "Check a configuration file; every error at once."),
+    "config": ("show", "Show the effective configuration, and where each value came from."),
+    "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
+    "explain": ("explain", "Say what would become of a request, and by which line of the file."),
     "version": ("version", "Print the version."),
     "completion": ("completion", "Print the completion script for a shell."),
 }

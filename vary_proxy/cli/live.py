@@ -1,0 +1,56 @@
+"""One request through a running proxy, byte for byte, for ``explain --live``."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+from typing import Any
+
+from vary_proxy.core.message import Request
+
+TIMEOUT = 10.0
+_TOLD = re.compile(
+    r"(access-control-|timing-allow|cross-origin-)|^(vary|cache-status|proxy-status|age|date|via"
+    r"|cache-control|cdn-cache-control|expires|etag|last-modified|content-type|location)$"
+)
+
+
+class _Unix(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(TIMEOUT)
+        self.sock.connect(self.path)
+
+
+def ask(proxy: str, request: Request) -> dict[str, Any]:
+    """Status and telling fields of the proxy's answer. Raises OSError, or ValueError."""
+    connection = _connection(proxy)
+    try:
+        connection.putrequest(request.method.decode(), request.target.decode(), True, True)
+        connection.putheader("Host", request.authority.decode() or connection.host)
+        for name, value in request.fields.items:
+            connection.putheader(name.decode(), value)
+        connection.putheader("Connection", "close")
+        connection.endheaders()
+        response = connection.getresponse()
+        fields = [pair for pair in response.getheaders() if _TOLD.search(pair[0].lower())]
+        return {"via": proxy, "status": response.status, "fields": fields}
+    except http.client.HTTPException as error:
+        raise OSError(f"{type(error).__name__}: {error}") from None
+    finally:
+        connection.close()
+
+
+def _connection(proxy: str) -> http.client.HTTPConnection:
+    if proxy.startswith("unix:"):
+        return _Unix(proxy.removeprefix("unix:"))
+    found = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/:\[\]]+)(?::(\d{1,5}))?/?", proxy)
+    if found is None:
+        raise ValueError("write http://host:port")
+    kind = http.client.HTTPSConnection if found[1] == "https" else http.client.HTTPConnection
+    return kind(found[2].strip("[]"), int(found[3]) if found[3] else None, timeout=TIMEOUT)

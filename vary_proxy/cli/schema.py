@@ -1,0 +1,19 @@
+"""``vary-proxy schema``."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("schema")
+def command() -> None:
+    """Print the JSON Schema of the configuration.
+
+    Editors complete and check by it: save it beside the file, and begin the file with
+    `# yaml-language-server: $schema=./vary-proxy.schema.json`.
+    """
+    import json
+
+    from vary_proxy.schema import schema
+
+    click.echo(json.dumps(schema(), indent=2))

@@ -1,0 +1,168 @@
+"""What every key of the configuration is for, in a sentence: for the JSON Schema.
+
+Keyed by the Struct of ``settings.py`` and its field. A test holds the two together.
+"""
+
+from __future__ import annotations
+
+DESCRIPTIONS: dict[str, dict[str, str]] = {
+    "Settings": {
+        "version": "Version of this format.",
+        "listen": "Where to accept requests.",
+        "server": "How clients are served.",
+        "origins": "What stands behind the proxy, by name.",
+        "store": "Where stored responses are kept.",
+        "cors": "CORS policies, by name; rules refer to them.",
+        "defaults": "What lies under every rule.",
+        "rules": "What holds for which requests; the first match wins.",
+        "probes": "Listener for probes and metrics; nothing there changes state.",
+        "admin": "Listener for purge, reload, explain, inspect and the dashboard.",
+        "log": "What is logged, and how.",
+    },
+    "Listen": {
+        "address": "host:port, [v6]:port, :port for all addresses, or unix:/path.",
+        "tls": "Certificate and key; re-read when the files change.",
+    },
+    "Tls": {"cert": "File with the certificate chain, PEM.", "key": "File with its key, PEM."},
+    "Server": {
+        "workers": "Processes that share the port; auto is one per CPU.",
+        "trusted_proxies": "Networks whose Forwarded and X-Forwarded-* are believed.",
+        "limits": "Bounds on what clients may send.",
+        "timeouts": "Deadlines towards clients.",
+        "drain": "What happens between SIGTERM and the end.",
+    },
+    "Limits": {
+        "head": "Largest request head; larger ones get 431.",
+        "target": "Longest request target; longer ones get 414.",
+        "connections": "Most connections at a time; more get 503.",
+        "body": "Largest request body; larger ones get 413.",
+    },
+    "ServerTimeouts": {
+        "head": "For a whole request head; then 408.",
+        "idle": "Between requests on a connection, and without progress in a request body.",
+        "write": "Without progress while a response is written.",
+    },
+    "Drain": {
+        "delay": "How long to go on accepting after readiness has fallen.",
+        "timeout": "How long running requests may take to finish.",
+    },
+    "Origin": {
+        "urls": "Several URLs to balance; failing ones are set aside.",
+        "url": "scheme://host[:port]; a path here is put before every target.",
+        "host": "What Host says: upstream, preserve (the client's), or a literal host.",
+        "bucket": "Bucket put before every target, or before the host.",
+        "addressing": "How the bucket is addressed.",
+        "sign": "Sign requests to a private bucket.",
+        "origin_header": "What becomes of Origin: auto, forward, strip or inject:ORIGIN.",
+        "timeouts": "Deadlines towards the origin.",
+        "retry": "Repeat idempotent, body-less requests before the first byte.",
+        "health": "Ask regularly, and set aside what fails.",
+    },
+    "Sign": {
+        "type": "The signature's algorithm.",
+        "region": "The bucket's region.",
+        "credentials": "Where the credentials come from; auto tries the usual places.",
+    },
+    "OriginTimeouts": {
+        "connect": "To be connected.",
+        "first_byte": "To the response head; then 504.",
+        "idle": "Without progress in the body.",
+    },
+    "Retry": {"attempts": "How often a request is sent at most."},
+    "Health": {
+        "path": "What is asked for.",
+        "every": "How often.",
+        "fail_after": "Failures in a row that set an origin aside.",
+    },
+    "Store": {
+        "type": "memory, redis, or any backend of aiocache.",
+        "url": "redis:// rediss:// unix:// redis+sentinel:// or redis+cluster://",
+        "backend": "Dotted path of an aiocache backend.",
+        "options": "What the backend is made with.",
+        "namespace": "Put before every key.",
+        "memory": "The tier that every worker keeps in memory.",
+        "max_object": "Largest object that is stored at all.",
+        "timeout": "Deadline for the shared store; then it counts as absent.",
+        "on_error": "Without the shared store: bypass (ask the origin) or fail (503).",
+    },
+    "MemoryStore": {
+        "max": "Bytes held at most.",
+        "max_object": "Largest object held in memory.",
+    },
+    "Cors": {
+        "origins": '"*", null, origins, https://*.wildcards, and ~patterns.',
+        "methods": "Methods that a preflight is allowed.",
+        "headers": 'Request fields that a preflight is allowed; "X-Amz-*" for a family.',
+        "expose": "Response fields that scripts may read.",
+        "credentials": "Cookies and Authorization allowed; never with any origin.",
+        "max_age": "How long browsers keep a preflight's answer.",
+        "on_reject": "Status of a refused preflight.",
+        "timing_allow_origin": "Sent as Timing-Allow-Origin.",
+        "resource_policy": "Sent as Cross-Origin-Resource-Policy.",
+        "allow_private_network": "Answer preflights for private networks.",
+        "preflight_cache_control": "Let caches before us keep preflights for max_age too.",
+    },
+    "Match": {
+        "path": "Globs (* within a segment, ** across, ?) or ~regex, on the whole raw path.",
+        "host": "Globs (* within a label) or ~regex; without port unless one is given.",
+        "methods": "Methods; a preflight also counts as the method that it asks for.",
+        "query": "Parameters that must be there, by glob of name and of value.",
+        "headers": "Fields that must be there, by name and glob of value.",
+    },
+    "VaryRule": {
+        "mode": "What is sent as Vary.",
+        "headers": "The names that the repair makes sure of.",
+    },
+    "CorsRule": {
+        "policy": "Name of a policy under cors.",
+        "mode": "Who writes the CORS fields.",
+    },
+    "QueryRule": {
+        "ignore": "Parameters left out of the key, by glob of their names.",
+        "only": "The only parameters in the key.",
+        "sort": "Order of parameters does not matter.",
+    },
+    "KeyRule": {
+        "origin": "How Origin partitions the store.",
+        "query": "How the query enters the key; byte for byte unless said otherwise.",
+    },
+    "TtlRule": {
+        "override": "Lifetime that replaces what the origin said.",
+        "default": "Lifetime where the origin said nothing.",
+    },
+    "CacheRule": {
+        "enabled": "false: nothing is stored or taken from the store.",
+        "ttl": "origin, a lifetime that replaces the origin's, or lifetimes by status.",
+        "stale_while_revalidate": "How long a stale response is served while it is validated.",
+        "stale_if_error": "How long a stale response is served while the origin fails.",
+        "collapse": "One request to the origin for all that want the same at once.",
+        "set_cookie": "store: responses with Set-Cookie are stored too.",
+        "request_directives": "Whether the client's Cache-Control counts.",
+        "heuristic": "A lifetime from Last-Modified where the origin said nothing.",
+        "variants": "Variants of one URL that are kept at most.",
+        "key": "What partitions the store.",
+    },
+    "Defaults": {
+        "origin": "Name of the origin asked.",
+        "vary": "What is sent as Vary.",
+        "cors": "Who writes the CORS fields, and by which policy.",
+        "preflight": "Who answers preflights.",
+        "cache": "What is stored, for how long, under which key; off for nothing.",
+    },
+    "Rule": {
+        "name": "Names the rule in logs and metrics.",
+        "match": "Which requests it is for; all of these must hold. Without it: every one.",
+    },
+    "Probes": {"address": "host:port, or off."},
+    "Admin": {
+        "address": "host:port or unix:/path, or off.",
+        "token": "Asked of whoever uses it; needed on a public address.",
+        "dashboard": "Serve the dashboard there.",
+    },
+    "Log": {
+        "level": "Least severity of messages.",
+        "format": "Form of the access log.",
+        "access": "Where it goes: off, stdout, or a file's path.",
+    },
+}
+DESCRIPTIONS["Rule"] |= DESCRIPTIONS["Defaults"]

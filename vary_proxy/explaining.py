@@ -1,0 +1,160 @@
+"""What the configuration makes of a request, told without sending it.
+
+Everything here is asked of the very functions that serve traffic: the rule book, the primary
+key, the selecting values, the effective Vary for what origins commonly say.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vary_proxy.config import Loaded
+from vary_proxy.core import keys
+from vary_proxy.core.message import Fields, Request
+from vary_proxy.core.policy import CachePolicy, CorsMode, OriginKey, Policy, TtlPolicy
+from vary_proxy.core.vary import effective
+from vary_proxy.quantities import written_duration
+from vary_proxy.settings import Settings
+
+_SAID = (None, b"Accept-Encoding", b"Origin", b"*")
+
+
+def explain(loaded: Loaded, request: Request) -> dict[str, Any]:
+    """Rule, origin, key, Vary, CORS and lifetimes, as plain values."""
+    policy = loaded.rules.match(request)
+    considered = [
+        {"rule": one.rule, "where": one.where, "matched": one.matched, "reason": one.reason}
+        for one in loaded.rules.explain(request)
+    ]
+    origin = loaded.settings.origins[policy.origin]
+    return {
+        "request": f"{_text(request.method)} {_text(request.authority)}{_text(request.target)}",
+        "rule": policy.rule,
+        "where": policy.where or "built-in defaults",
+        "considered": considered,
+        "origin": {"name": policy.origin, "url": str(origin.url), "Origin": _origin_header(policy)},
+        "vary": {"mode": policy.vary.mode.value, "by_origin": _vary(policy, request)},
+        "cors": {
+            "mode": policy.cors_mode.value,
+            "policy": policy.cors.name if policy.cors is not None else None,
+            "preflight": policy.preflight.value,
+        },
+        "key": _key(policy, request) if policy.cache.enabled else None,
+        "cache": _cache(policy.cache) if policy.cache.enabled else None,
+    }
+
+
+def own_address(settings: Settings) -> str:
+    """Where this configuration listens, as a client on this machine would ask it."""
+    address = settings.listen[0].address
+    if address.path is not None:
+        return f"unix:{address.path}"
+    host = "127.0.0.1" if address.host in ("", "0.0.0.0", "::") else address.host  # noqa: S104
+    return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
+
+
+def _origin_header(policy: Policy) -> str:
+    value = _text(policy.origin_value)
+    return f"{policy.origin_header.value}:{value}" if value else policy.origin_header.value
+
+
+def _vary(policy: Policy, request: Request) -> list[dict[str, Any]]:
+    rows = []
+    for said in _SAID:
+        fields = Fields() if said is None else Fields(((b"vary", said),))
+        found = effective(fields, policy.vary, request.method)
+        sent = b"*" if found.star else found.line
+        rows.append(
+            {
+                "origin_says": None if said is None else _text(said),
+                "we_send": None if sent is None else _text(sent),
+                "action": found.action,
+            }
+        )
+    return rows
+
+
+def _key(policy: Policy, request: Request) -> dict[str, Any]:
+    names = effective(Fields(), policy.vary, request.method).names
+    exact = policy.cache.origin_key is OriginKey.EXACT and policy.cors_mode is not CorsMode.OVERRIDE
+    selecting = keys.select(names, request.fields, None, exact_origin=True)
+    return {
+        "primary": _text(keys.primary_key(request, policy)).replace("\0", " "),
+        "origin": policy.cache.origin_key.value,
+        "selecting": {
+            _text(name): None if value is None else _text(value)
+            for name, value in selecting
+            if exact or name != b"origin"
+        },
+        "variants": policy.cache.max_variants,
+    }
+
+
+def _cache(cache: CachePolicy) -> dict[str, Any]:
+    return {
+        "lifetime": _lifetime(cache.ttl, heuristic=cache.heuristic),
+        "stale_while_revalidate": written_duration(cache.stale_while_revalidate),
+        "stale_if_error": written_duration(cache.stale_if_error),
+        "collapse": cache.collapse,
+        "request_directives": "honour" if cache.honour_request else "ignore",
+        "set_cookie": "store" if cache.store_set_cookie else "default",
+    }
+
+
+def _lifetime(ttl: TtlPolicy, *, heuristic: bool) -> str:
+    said = [
+        f"{f'{status}xx' if status < 10 else status}: {written_duration(seconds)}"
+        for status, seconds in sorted(ttl.statuses.items(), key=lambda pair: -pair[0])
+    ]
+    if ttl.override is not None:
+        said.append(
+            f"else {written_duration(ttl.override)}" if said else written_duration(ttl.override)
+        )
+        return ", ".join(said)
+    said.append("what the origin says")
+    if ttl.default is not None:
+        said.append(f"else {written_duration(ttl.default)}")
+    elif heuristic:
+        said.append("else a tenth of the time since Last-Modified")
+    return ", ".join(said)
+
+
+def text(told: dict[str, Any]) -> str:
+    """The explanation for people."""
+    cors, origin = told["cors"], told["origin"]
+    lines = [told["request"], "", f"rule      {told['rule']}  ({told['where']})"]
+    for one in told["considered"]:
+        why = "matched" if one["matched"] else one["reason"]
+        place = f"  ({one['where']})" if one["where"] else ""
+        lines.append(f"          {'+' if one['matched'] else '-'} {one['rule']}{place}: {why}")
+    lines.append(f"origin    {origin['name']}  {origin['url']}  (Origin: {origin['Origin']})")
+    lines.append(f"vary      {told['vary']['mode']}")
+    for row in told["vary"]["by_origin"]:
+        before, after = row["origin_says"] or "(none)", row["we_send"] or "(none)"
+        lines.append(f"          {before} -> {after}  ({row['action']})")
+    policy = f", policy {cors['policy']}" if cors["policy"] else ""
+    lines.append(f"cors      {cors['mode']}{policy}, preflight {cors['preflight']}")
+    lines += _text_of_cache(told)
+    if "live" in told:
+        lines += ["", f"{told['live']['via']} answers {told['live']['status']}"]
+        lines += [f"          {name}: {value}" for name, value in told["live"]["fields"]]
+    return "\n".join(lines)
+
+
+def _text_of_cache(told: dict[str, Any]) -> list[str]:
+    key, cache = told["key"], told["cache"]
+    if cache is None:
+        return ["cache     off"]
+    lines = [f"key       {key['primary']}"]
+    for name, value in key["selecting"].items():
+        lines.append(f"          {name}: {'(absent)' if value is None else value}")
+    lines.append(f"lifetime  {cache['lifetime']}")
+    stale = (cache["stale_while_revalidate"], cache["stale_if_error"])
+    lines.append(
+        f"stale     {stale[0]} while revalidating, {stale[1]} on error, where the origin is silent"
+    )
+    return lines
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
