@@ -112,7 +112,7 @@ class HttpOrigin:
         body: AsyncIterator[bytes] | None = None,
         on_interim: Interim | None = None,
     ) -> HttpResponse:
-        """Send *request*; see Origin.fetch.
+        """Send *request*; see Origin.fetch. What *body* raises is raised here, unchanged.
 
         A connection that was idle may end just as we write: then a safe request without body
         is sent once more, on a connection made for it (RFC 9110 §9.2.2).
@@ -226,7 +226,8 @@ class HttpOrigin:
             try:
                 connection = await pool.connect(address, [], self._timeout)
             except (OSError, aiohttp.ClientError) as error:
-                raise _connect_failure(error, full=pool.is_full) from error
+                failure = _connect_failure(error, full=pool.is_full)
+                raise (_closed() if self._closed else failure) from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if self._closed and not (task and task.cancelling()):

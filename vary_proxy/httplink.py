@@ -246,7 +246,8 @@ class Link(asyncio.Protocol):
         transport = self.transport
         if transport is not None and transport.get_extra_info("sslcontext") is None:
             fileno = transport.get_extra_info("socket").fileno()
-            self._ear = socket.socket(fileno=os.dup(fileno))
+            with contextlib.suppress(OSError):  # no descriptor left: do without
+                self._ear = socket.socket(fileno=os.dup(fileno))
 
     def _salvage(self) -> None:
         if self._ear is None:

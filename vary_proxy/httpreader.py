@@ -138,7 +138,7 @@ def _learn(raw: bytes, colon: bytes) -> bytes:
     if syntax.is_token(name):
         if not colon:
             raise malformed("a field line has no colon")
-        if len(_NAMES) < _NAMES_KEPT:
+        if len(_NAMES) < _NAMES_KEPT and len(raw) <= 64:
             _NAMES[raw] = name
         return name
     bare = name.strip(b" \t")

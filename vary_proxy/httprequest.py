@@ -11,6 +11,7 @@ from vary_proxy.origin import OriginFailure
 
 _BODY_EXPECTED = frozenset((b"POST", b"PUT", b"PATCH"))
 _FRAMED_HERE = frozenset((b"host", b"content-length", b"transfer-encoding"))
+_USUAL = 64  # bytes of a field name
 _UNSENDABLE = re.compile(rb"[\x00-\x20\x7f]")
 
 
@@ -28,7 +29,8 @@ def request_head(request: Request, *, has_body: bool) -> bytes:
     ]
     for name, value in request.fields.items:
         if name not in _FRAMED_HERE:
-            lines.append(_label(name) + value + b"\r\n")
+            label = _usual(name) if len(name) <= _USUAL else _label(name)
+            lines.append(label + value + b"\r\n")
     if has_body and request.body_length is None:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     elif has_body or request.body_length == 0 or request.method in _BODY_EXPECTED:
@@ -40,8 +42,10 @@ def request_head(request: Request, *, has_body: bool) -> bytes:
     return head
 
 
-@lru_cache(maxsize=1024)
 def _label(name: bytes) -> bytes:
     if _UNSENDABLE.search(name) or b":" in name or not name:
-        raise OriginFailure("http_request_error", f"{name!r} is not a field name")
-    return spelled(name) + b": "
+        raise OriginFailure("http_request_error", f"{name[:40]!r} is not a field name")
+    return (spelled(name) if len(name) <= _USUAL else spelled.__wrapped__(name)) + b": "
+
+
+_usual = lru_cache(maxsize=1024)(_label)  # clients choose the names: long ones stay out

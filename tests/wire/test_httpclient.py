@@ -130,6 +130,7 @@ async def test_the_head_is_host_then_the_fields_and_nothing_invented() -> None:
         (b"x-latin", b"caf\xe9 \xff\x80"),
         (b"x-utf8", "€".encode()),
         (b"x-tab", b"a\tb"),
+        (b"x-" + b"long" * 20, b"1"),
     )
     async with serving(replies(OK)) as origin, client(origin) as http:
         await read(await http.fetch(ask(target=b"/x", fields=fields)))
@@ -148,7 +149,8 @@ async def test_the_head_is_host_then_the_fields_and_nothing_invented() -> None:
             b"X-Latin: caf\xe9 \xff\x80\r\n"
             b"X-Utf8: \xe2\x82\xac\r\n"
             b"X-Tab: a\tb\r\n"
-            b"\r\n"
+            b"X-L%s: 1\r\n"
+            b"\r\n" % (b"long" * 20)[1:]
         ]
 
 
@@ -331,9 +333,12 @@ async def test_an_origin_that_stops_reading_is_given_up() -> None:
         assert (failure.value.error, failure.value.status) == ("connection_write_timeout", 504)
 
 
+@pytest.mark.parametrize("paced", [True, False], ids=["paced", "as fast as it goes"])
 @pytest.mark.parametrize("close", [True, False], ids=["closes", "stays"])
 @on_both_loops
-async def test_an_early_refusal_is_returned_and_the_connection_ended(close: bool) -> None:
+async def test_an_early_refusal_is_returned_and_the_connection_ended(
+    close: bool, paced: bool
+) -> None:
     refusal = b"HTTP/1.1 413 Too Large\r\nContent-Length: 9\r\n\r\ntoo large"
     sent = 0
     left: list[int] = []
@@ -343,7 +348,8 @@ async def test_an_early_refusal_is_returned_and_the_connection_ended(close: bool
         while True:
             sent += 1
             yield b"x" * 16384
-            await asyncio.sleep(0)
+            if paced:
+                await asyncio.sleep(0)
 
     async def script(peer: Peer) -> None:
         await peer.head()

@@ -568,6 +568,32 @@ async def test_a_byte_on_an_idle_tls_connection_ends_it(
         assert origin.connections == 2
 
 
+@on_both_loops
+async def test_an_upload_over_tls_and_an_early_refusal(authority: trustme.CA, ca_file: str) -> None:
+    got: list[bytes] = []
+
+    async def body(pieces: int) -> AsyncIterator[bytes]:
+        for _ in range(pieces):
+            yield b"x" * 65536
+
+    async def script(peer: Peer) -> None:
+        await peer.head()
+        got.append(await peer.reader.readexactly(10 * 65536))
+        await peer.send(OK)
+        await peer.head()
+        await peer.reader.readexactly(10000)
+        await peer.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno")
+
+    tls = certified(authority, "127.0.0.1")
+    async with serving(script, tls=tls) as origin, client(origin, ca_file=ca_file) as http:
+        request = ask(b"PUT", has_body=True, body_length=10 * 65536)
+        assert await read(await http.fetch(request, body(10))) == b"ok"
+        assert got == [b"x" * 655360]
+        response = await http.fetch(ask(b"PUT", has_body=True), body(10**6))
+        assert (response.head.status, await read(response)) == (413, b"no")
+        assert origin.connections == 1
+
+
 async def test_nothing_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
