@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,9 @@ from aiohttp import web
 from playwright.async_api import BrowserContext, Page, async_playwright
 
 from tests.browser.loads import LOADS
+from vary_proxy.app import App
+from vary_proxy.config import loads
+from vary_proxy.core.message import Record
 from vary_proxy.demo import pictures
 from vary_proxy.demo.origin import Bucket, CorsRule
 
@@ -177,3 +180,51 @@ async def new_site() -> AsyncIterator[Callable[[], Awaitable[Site]]]:
 async def site(new_site: Callable[[], Awaitable[Site]]) -> Site:
     """The site whose pages the bucket allows."""
     return await new_site()
+
+
+@dataclass(slots=True)
+class Proxied:
+    """A proxy that runs. ``records`` are those of the requests it has answered."""
+
+    url: str
+    records: list[Record] = field(default_factory=list)
+
+    def verdicts(self) -> list[str]:
+        return [record.cache for record in self.records]
+
+
+StartProxy = Callable[..., Awaitable[Proxied]]
+
+_CONFIGURATION = """\
+version: 1
+listen: [{{address: "127.0.0.1:0"}}]
+origins: {{origin: {{url: "{origin}"}}}}
+defaults: {{origin: origin}}
+log: {{access: off}}
+"""
+
+
+@pytest.fixture
+async def proxy() -> AsyncIterator[StartProxy]:
+    """Starts proxies: ``await proxy(origin.url)`` is one with the defaults.
+
+    *more* is YAML to append (``rules:``, ``cors:`` …), *overrides* are single values by their
+    path, such as ``{"defaults.vary": "passthrough"}``.
+    """
+    async with AsyncExitStack() as stack:
+
+        async def start(
+            origin: str, more: str = "", overrides: Mapping[str, str] | None = None
+        ) -> Proxied:
+            text = _CONFIGURATION.format(origin=origin) + more
+            app = App(loads(text.encode(), "test.yaml", overrides or {}, environ={}))
+            stack.push_async_callback(app.close)
+            proxied = Proxied("")
+            app.observers.append(
+                lambda request, reply, size, seconds: proxied.records.append(reply.record)
+            )
+            (address,) = await app.start()
+            proxied.url = f"http://{address}"
+            return proxied
+
+        yield start

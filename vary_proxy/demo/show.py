@@ -19,12 +19,10 @@ import aiohttp
 from aiohttp import web
 
 from vary_proxy import __version__
-from vary_proxy.core.message import Reply, Request
 from vary_proxy.demo import pictures
 from vary_proxy.demo.origin import Bucket, CorsRule
-from vary_proxy.demo.traffic import GALLERY, VISITOR, Traffic
+from vary_proxy.demo.traffic import GALLERY, VISITOR, Observer, Traffic
 
-Observer = Callable[[Request, Reply, int, float], None]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
@@ -164,9 +162,10 @@ class Show:
         await stream.prepare(request)
         with suppress(ConnectionError):  # the page was closed
             while not self._ending:
+                told = self._traffic.version
                 await stream.write(f"data: {json.dumps(self._traffic.counts)}\n\n".encode())
                 await asyncio.sleep(_TICK)
-                await self._traffic.change(within=15.0)
+                await self._traffic.change(told, within=15.0)
         return stream
 
     async def _crowd(self, request: web.Request) -> web.StreamResponse:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -16,6 +17,7 @@ from aiohttp import web
 
 from vary_proxy.core.message import Pair, Reply, Request
 
+Observer = Callable[[Request, Reply, int, float], None]
 Door = Literal["direct", "proxy", "origin"]  # browser to bucket, to proxy; proxy to bucket
 
 GALLERY = "/gallery/"
@@ -43,6 +45,7 @@ class Exchange:
 @dataclass(slots=True)
 class Traffic:
     counts: Counter[str] = field(default_factory=Counter)
+    version: int = 0  # rises with every change
     _runs: OrderedDict[str, list[Exchange]] = field(default_factory=OrderedDict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -50,16 +53,16 @@ class Traffic:
         """The exchanges of *run*, in the order in which they ended."""
         return [asdict(exchange) for exchange in self._runs.get(run, ())]
 
-    async def change(self, within: float) -> None:
-        """Return when something was counted, or after *within* seconds."""
-        try:
-            async with asyncio.timeout(within):
-                await self._changed.wait()
-        except TimeoutError:
-            return
+    async def change(self, since: int, within: float) -> None:
+        """Return when the version is not *since* any more, or after *within* seconds."""
+        if self.version == since:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._changed.wait()
 
     def wake(self) -> None:
         """Let everybody who waits for a change go on."""
+        self.version += 1
         self._changed.set()
         self._changed = asyncio.Event()
 
