@@ -78,9 +78,22 @@ def run(base: str, skip: tuple[str, ...] = (), directory: Path = SUITE) -> Run:
 
 
 def run_profile(name: str) -> Run:
-    """The suite's results for vary-proxy, configured as *name* says."""
+    """The suite's results for vary-proxy, configured as *name* says.
+
+    The suite lives by seconds, so a machine that stalls can fail it: what looks worse than
+    recorded is asked once more, alone, and that answer counts.
+    """
+    skip = PROFILES[name].skip
     with _profile(name) as base:
-        return run(base, PROFILES[name].skip)
+        found = run(base, skip)
+        doubtful = {line.partition(":")[0] for line in changes(found, recorded(name))[0]}
+        doubtful &= set(found.known)
+        if not doubtful:
+            return found
+        # A second name keeps a single test from printing its messages.
+        listed = ",".join(("-", *sorted(doubtful)))
+        results = {**found.results, **json.loads(_client(base, skip, SUITE, listed))}
+    return Run(found.known, results, suite.classify(found.known, results))
 
 
 @contextmanager
@@ -94,7 +107,7 @@ def _client(base: str, skip: tuple[str, ...], directory: Path, test: str) -> str
         ["node", "--no-warnings", str(HERE / "client.mjs"), str(directory), base, test, *skip],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=180,
     )
     if done.returncode or not done.stdout.strip():
         raise RuntimeError(f"the suite ended with {done.returncode}: {done.stderr[-2000:]}")
