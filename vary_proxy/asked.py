@@ -125,11 +125,13 @@ class Asked:
     def gone(self) -> bool:
         return self.wire.is_gone()
 
-    async def answer(self, handler: Handler, persistent: bool, observe: Observer | None) -> None:
+    async def answer(
+        self, handler: Handler, may_persist: Callable[[], bool], observe: Observer | None
+    ) -> None:
         """Have the reply made and write it; ``keep_alive`` then says if another may follow."""
         started = time.monotonic()
         reply = await self._reply(handler)
-        sender = Sender(self.wire, self.keep_alive and persistent and self.payload.is_eof())
+        sender = Sender(self.wire, self.keep_alive and may_persist() and self.payload.is_eof())
         try:
             reply = await self._send(sender, reply)
         finally:

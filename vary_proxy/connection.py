@@ -98,6 +98,7 @@ class Connection(RequestHandler):
         self._loop.call_later(LINGER, wire.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
+        self._wire = None
         super().connection_lost(exc)
         # aiohttp drops these, yet its loop may hold a request that came with the end.
         self._request_factory = cast(Any, as_asked)
@@ -117,8 +118,10 @@ class Connection(RequestHandler):
             self.force_close()
 
     def force_close(self) -> None:
-        super().force_close()
         self._watch()
+        if self.transport is not None and self.transport.is_closing():
+            self.transport = None  # closed twice, asyncio's TLS transport could not be aborted
+        super().force_close()
 
     def reset(self) -> None:
         if self._wire is None:
@@ -186,7 +189,7 @@ class Connection(RequestHandler):
         if self.transport is None:
             asked.keep_alive = False
             return asked
-        await asked.answer(hub.handler, self._may_persist(), hub.observer)
+        await asked.answer(hub.handler, self._may_persist, hub.observer)
         if asked.keep_alive and self._may_persist():
             self._intake.serving = False
             if self._intake.pending:

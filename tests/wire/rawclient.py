@@ -113,7 +113,10 @@ class Client:
         self.writer.write_eof()
 
     async def leave(self) -> None:
-        self.writer.close()
+        """Close; at once when the server has not taken all that was sent."""
+        transport: Any = self.writer.transport
+        if not transport.is_closing():
+            transport.abort() if transport.get_write_buffer_size() else self.writer.close()
         with contextlib.suppress(ConnectionError):
             await self.writer.wait_closed()
 

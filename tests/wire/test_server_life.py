@@ -1,0 +1,368 @@
+"""Connections and listeners: pipelines, keep-alive, limits, draining, addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+import trustme
+from aiohttp.base_protocol import BaseProtocol
+from aiohttp.web_protocol import RequestHandler
+
+from tests.wire.rawclient import GET, edge, head, ok, stream
+from tests.wire.raworigin import on_both_loops, until
+from vary_proxy.channel import Channel
+from vary_proxy.core.message import Fields, Reply, Request
+from vary_proxy.server import Listener, ListenError, Server
+
+
+async def told(request: Request, channel: Channel) -> Reply:
+    return ok(request.target)
+
+
+class Gate:
+    """A handler that answers once it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self, request: Request, channel: Channel) -> Reply:
+        self.entered.set()
+        await self.open.wait()
+        return ok(request.target)
+
+
+@on_both_loops
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async def uneven(request: Request, channel: Channel) -> Reply:
+        if request.target == b"/0":
+            await asyncio.sleep(0.02)
+        return ok(request.target)
+
+    async with edge(uneven) as e:
+        client = await e.client()
+        client.send(*(head(b"GET /%d HTTP/1.1" % number) for number in range(100)))
+        answers = [await client.answer() for _ in range(100)]
+        assert [answer.body for answer in answers] == [b"/%d" % number for number in range(100)]
+
+
+@on_both_loops
+async def test_a_pipeline_behind_a_slow_answer_waits_in_the_clients_socket() -> None:
+    gate = Gate()
+    async with edge(gate) as e:
+        client = await e.client()
+        count = 1_000_000
+        client.send(GET * count)
+        await gate.entered.wait()
+        await asyncio.sleep(0.1)
+        unsent = client.writer.transport.get_write_buffer_size()  # type: ignore[attr-defined]
+        assert len(e.asked) == 1
+        assert unsent > count * len(GET) // 4
+        gate.open.set()
+        for _ in range(3000):
+            assert (await client.answer()).body == b"/"
+
+
+@on_both_loops
+async def test_a_pipeline_whose_answers_nobody_reads_stops() -> None:
+    async def large(request: Request, channel: Channel) -> Reply:
+        return ok(bytes(100_000))
+
+    async with edge(large, write_timeout=0.3) as e:
+        client = await e.narrow_client()
+        client.send(GET * 5000)
+        await until(lambda: not e.server.connections)
+        assert len(e.asked) < 200
+
+
+@on_both_loops
+async def test_close_ends_a_pipeline() -> None:
+    async with edge(told) as e:
+        client = await e.client()
+        client.send(head(b"GET /1 HTTP/1.1", b"Connection: close"), head(b"GET /2 HTTP/1.1"))
+        assert (await client.answer()).body == b"/1"
+        assert await client.is_closed()
+        assert len(e.asked) == 1
+
+
+@on_both_loops
+async def test_a_client_that_stops_sending_gets_its_answers() -> None:
+    gate = Gate()
+    async with edge(gate) as e:
+        client = await e.client()
+        client.send(GET)
+        client.stop_sending()
+        await gate.entered.wait()
+        await asyncio.sleep(0.02)
+        gate.open.set()
+        assert (await client.answer()).body == b"/"
+        assert await client.is_closed()
+
+
+@on_both_loops
+async def test_an_idle_connection_is_closed() -> None:
+    async with edge(idle_timeout=0.1) as e:
+        client = await e.client()
+        assert (await client.ask()).status == 200
+        assert (await client.ask()).status == 200
+        assert await client.rest() == b""
+
+
+@on_both_loops
+async def test_idleness_does_not_cut_an_answer_or_a_head() -> None:
+    gate = Gate()
+    async with edge(gate, idle_timeout=0.05) as e:
+        client = await e.client()
+        client.send(GET[:20])
+        await asyncio.sleep(0.15)
+        client.send(GET[20:])
+        await gate.entered.wait()
+        await asyncio.sleep(0.15)
+        gate.open.set()
+        assert (await client.answer()).status == 200
+
+
+@on_both_loops
+async def test_connections_over_the_limit_are_told() -> None:
+    async with edge(connections=2) as e:
+        first, second, third = [await e.client() for _ in range(3)]
+        assert (await first.ask()).status == 200
+        assert (await second.ask()).status == 200
+        answer = await third.answer()
+        assert (answer.status, answer["connection"], answer["retry-after"]) == (503, "close", "1")
+        assert answer["cache-control"] == "no-store"
+        assert "access-control-request-method" in answer["vary"].lower()
+        assert await third.is_closed()
+        await first.leave()
+        await until(lambda: e.server.connections == 1)
+        assert (await e.ask()).status == 200
+
+
+@on_both_loops
+async def test_a_flood_of_connections_is_bounded() -> None:
+    async with edge(connections=1) as e:
+        kept = await e.client()
+        assert (await kept.ask()).status == 200
+        flood = [await e.client() for _ in range(400)]
+        ends = await asyncio.gather(
+            *(client.is_closed() for client in flood), return_exceptions=True
+        )
+        assert len(ends) == 400
+        assert e.server.connections == 1
+        assert (await kept.ask()).status == 200
+
+
+@on_both_loops
+async def test_draining_lets_running_requests_end() -> None:
+    gate = Gate()
+    async with edge(gate) as e:
+        idle, busy, half = [await e.client() for _ in range(3)]
+        await until(lambda: e.server.connections == 3)
+        half.send(GET[:10])
+        busy.send(GET, GET)
+        await gate.entered.wait()
+        draining = asyncio.ensure_future(e.server.drain(10))
+        assert await idle.is_closed()
+        with pytest.raises(OSError, match="Conne"):
+            await e.client()
+        half.send(GET[10:])
+        gate.open.set()
+        for client in (busy, half):
+            answer = await client.answer()
+            assert (answer.status, answer["connection"]) == (200, "close")
+            assert await client.is_closed()
+            await client.leave()
+        assert await draining is True
+        assert e.server.connections == 0
+
+
+@on_both_loops
+async def test_a_drain_that_takes_too_long_cuts() -> None:
+    gate = Gate()
+    async with edge(gate) as e:
+        client = await e.client()
+        client.send(GET)
+        await gate.entered.wait()
+        assert await e.server.drain(0.05) is False
+        assert await client.is_closed()
+        assert e.server.connections == 0
+
+
+@on_both_loops
+async def test_closing_ends_streams_at_once() -> None:
+    closed = asyncio.Event()
+
+    async def handler(request: Request, channel: Channel) -> Reply:
+        async def body():  # type: ignore[no-untyped-def]
+            try:
+                yield b"begun"
+                await asyncio.Event().wait()
+            finally:
+                closed.set()
+
+        return Reply(200, Fields(), stream=body())
+
+    async with edge(handler) as e:
+        client = await e.client()
+        client.send(GET)
+        await client.reader.readuntil(b"begun")
+        await e.server.close()
+        assert closed.is_set()
+        assert await client.is_closed()
+
+
+@on_both_loops
+async def test_a_server_that_never_started_can_be_ended() -> None:
+    server = Server(told)
+    assert await server.drain(1) is True
+    await server.close()
+
+
+@on_both_loops
+async def test_observations() -> None:
+    async def streamed(request: Request, channel: Channel) -> Reply:
+        return Reply(200, Fields(), chunks=(b"ab",), stream=stream(b"cde"))
+
+    async with edge(streamed) as e:
+        client = await e.client()
+        await client.ask()
+        await client.ask(head(b"HEAD /x HTTP/1.1"))
+        assert [(seen[0].method, seen[1].status, seen[2]) for seen in e.seen] == [
+            (b"GET", 200, 5),
+            (b"HEAD", 200, 0),
+        ]
+
+
+@on_both_loops
+async def test_a_taken_port_is_told_plainly() -> None:
+    async with edge() as e:
+        server = Server(told)
+        with pytest.raises(ListenError) as failure:
+            await server.start(["127.0.0.1:0", e.bound[0]])
+        assert failure.value.address == e.bound[0]
+        assert "another program listens there" in failure.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("address", "remedy"),
+    [
+        ("8080", "write host:port"),
+        ("a.example:http", "write host:port"),
+        ("127.0.0.1:99999", "write host:port"),
+        ("::1:80", "in brackets"),
+        ("192.0.2.1:0", "no such address"),
+        ("nowhere.invalid:0", "cannot be resolved"),
+        ("unix:/nowhere/at/all.sock", "directory does not exist"),
+    ],
+)
+async def test_bad_addresses_are_told_plainly(address: str, remedy: str) -> None:
+    with pytest.raises(ListenError, match=remedy):
+        await Server(told).start([address])
+
+
+@on_both_loops
+async def test_several_addresses() -> None:
+    async with edge(told, ["127.0.0.1:0", Listener("[::1]:0"), "localhost:0"]) as e:
+        assert e.bound[0].startswith("127.0.0.1:")
+        assert e.bound[1].startswith("[::1]:")
+        assert not any(address.endswith(":0") for address in e.bound)
+        for at in range(len(e.bound)):
+            client = await e.client(at)
+            assert (await client.ask()).status == 200
+        assert [request.client for request in e.asked][:2] == ["127.0.0.1", "::1"]
+
+
+@on_both_loops
+async def test_a_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "edge.sock"
+    stale = socket.socket(socket.AF_UNIX)
+    stale.bind(str(path))
+    stale.close()
+    async with edge(told, [f"unix:{path}"]) as e:
+        client = await e.client()
+        assert (await client.ask()).status == 200
+        assert e.asked[0].client == ""
+        with pytest.raises(ListenError, match="another program listens"):
+            await Server(told).start([f"unix:{path}"])
+        assert await e.server.drain(5) in (True, False)
+    assert not path.exists()
+    path.write_text("precious")
+    with pytest.raises(ListenError, match="no socket"):
+        await Server(told).start([f"unix:{path}"])
+    assert path.read_text() == "precious"
+
+
+@on_both_loops
+async def test_shared_ports() -> None:
+    async with edge(told, [Listener("127.0.0.1:0", reuse_port=True)]) as e:
+        other = Server(told)
+        assert await other.start([Listener(e.bound[0], reuse_port=True)]) == e.bound
+        await other.close()
+
+
+@on_both_loops
+async def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vary_proxy.connection.LINGER", 0.1)
+    authority = trustme.CA()
+    secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(secure)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with edge(told, [Listener("127.0.0.1:0", secure)]) as e:
+        client = await e.client(ssl=trusting, server_hostname="localhost")
+        client.send(head(b"GET /1 HTTP/1.1"), head(b"GET /2 HTTP/1.1"))
+        assert [(await client.answer()).body for _ in range(2)] == [b"/1", b"/2"]
+        assert e.asked[0].scheme == b"https"
+        client.send(b"\0")
+        assert (await client.answer()).status == 400
+        assert await client.is_closed()
+        plain = await e.client()
+        plain.send(GET)
+        assert await plain.is_closed()
+        await client.leave()
+
+
+@on_both_loops
+async def test_descriptors_do_not_leak() -> None:
+    async with edge(told) as e:
+        await e.ask()
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(50):
+            client = await e.client()
+            await client.ask(GET if _ % 2 else b"\0")
+            await client.leave()
+        await until(lambda: e.server.connections <= 1)
+        assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_the_private_names_of_aiohttp_exist() -> None:
+    """All that vary_proxy.connection relies on beyond the documented; adapt it when one goes."""
+    slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
+    assert {
+        "_buffer_paused",
+        "_force_close",
+        "_keepalive_handle",
+        "_loop",
+        "_messages",
+        "_parser",
+        "_paused",
+        "_reading_paused",
+        "_request_factory",
+        "_request_handler",
+        "_task_handler",
+        "_waiter",
+    } <= slots
+    for name in (
+        "_drain_helper",
+        "_pause_reading_for_buffer",
+        "_resume_reading_for_buffer",
+        "_resume_transport_reading",
+    ):
+        assert callable(getattr(BaseProtocol, name))
+    for name in ("_process_keepalive", "_resume_reading_if_drained", "finish_response", "start"):
+        assert callable(getattr(RequestHandler, name))
