@@ -10,6 +10,7 @@ policy holds at once.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from vary_proxy.core import vary
 from vary_proxy.core.cors import Applied, apply, without_family
@@ -60,9 +61,15 @@ def delivered(policy: Policy, fields: Fields, request: Request) -> Applied:
 
 def declaring(fields: Fields, names: tuple[bytes, ...]) -> Fields:
     """*fields* whose Vary has *names* too, in one line; ``*`` says it all already."""
-    if not names:
-        return fields
-    return vary.dress(fields, vary.effective(fields, VaryPolicy(names=names), b"GET"))
+    line = _line(fields.lines(b"vary"), names)
+    return fields if line is None else fields.replaced(b"vary", line)
+
+
+@lru_cache(maxsize=512)  # once per way of saying Vary, not per reply
+def _line(said: tuple[bytes, ...], names: tuple[bytes, ...]) -> bytes | None:
+    """One line with the names *said* and *names*; None where nothing is to be changed."""
+    whole = Fields(tuple((b"vary", line) for line in said))
+    return vary.effective(whole, VaryPolicy(names=names), b"GET").line if names else None
 
 
 def _without_names(fields: Fields, names: frozenset[bytes]) -> Fields:
