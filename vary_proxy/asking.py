@@ -12,6 +12,8 @@ from vary_proxy.core.stored import Selecting, StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import Interim
 
+NO_VARY = EffectiveVary(None, ())
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:

@@ -9,34 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from vary_proxy import replies
-from vary_proxy.asking import Ask, flight_name, key_names, may_share, plain
+from vary_proxy.asking import NO_VARY, Ask, flight_name, key_names, may_share, plain
 from vary_proxy.channel import Channel
 from vary_proxy.core import (
-    delivery,
     forwarding,
-    invalidation,
     keys,
     reuse,
     validation,
 )
 from vary_proxy.core.delivery import CacheStatus
-from vary_proxy.core.message import Fields, Record, Reply, Request, Response
-from vary_proxy.core.policy import Policy
+from vary_proxy.core.message import Record, Reply, Request
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
-from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.fetching import Fetcher
 from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Flights, Landed, Landing, Validated
 from vary_proxy.origin import Origin, OriginFailure
+from vary_proxy.passing import Passer, Rules
 from vary_proxy.replies import Walk
 from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
-
-
-class Rules(Protocol):
-    def match(self, request: Request) -> Policy: ...
 
 
 class Exchange:
@@ -59,6 +52,7 @@ class Exchange:
         self._trusted = trusted
         self._flights = Flights()
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
+        self._passer = Passer(self._fetcher, rules, origins, store, self._flights, clock, trusted)
 
     async def answer(self, request: Request, channel: Channel) -> Reply:
         """The reply to *request*; failures of the origin become replies of ours."""
@@ -69,7 +63,7 @@ class Exchange:
         try:
             outside = reuse.outside(request, policy)
             if outside is not None:
-                return await self._pass(walk, outside.reason)
+                return await self._passer.run(walk, outside.reason)
             return await self._cached(walk)
         except OriginFailure as failure:
             return replies.failure(walk, failure, self._clock())
@@ -78,7 +72,7 @@ class Exchange:
         request, policy = walk.request, walk.policy
         key = keys.primary_key(request, policy)
         resource = self._store.peek(key) or await self._store.load(key)
-        names = key_names(_NO_VARY, policy) if resource is None else resource.names()
+        names = key_names(NO_VARY, policy) if resource is None else resource.names()
         ask = Ask(
             request,
             policy,
@@ -113,7 +107,7 @@ class Exchange:
                 )
                 return await self._fetch(walk, ask, wanted, reason)
             case reuse.Pass(reason):
-                return await self._pass(walk, reason)
+                return await self._passer.run(walk, reason)
             case reuse.Refuse():
                 return replies.refused(walk, self._clock())
             case other:
@@ -226,27 +220,6 @@ class Exchange:
         flight.landing.add_done_callback(self._close_unclaimed)
         self._tasks.spawn(self._fetcher.run(ask, flight), "validate in background")
 
-    async def _pass(self, walk: Walk, reason: str) -> Reply:
-        """Outside the cache: everything goes on as it is, Vary repaired."""
-        request, policy = walk.request, walk.policy
-        origin = self._origins[policy.origin]
-        naming = origin.naming
-        hop = forwarding.Hop(naming.host, naming.prefix, self._trusted(request.client))
-        sent = replace(forwarding.to_origin(request, policy, hop), scheme=naming.scheme)
-        walk.record.origin = policy.origin
-        response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
-        head = response.head
-        await self._invalidate(request, head)
-        fields = delivery.received(forwarding.end_to_end(head.fields), self._clock())
-        return replies.alone(walk, response, fields, CacheStatus(fwd=reason))
-
-    async def _invalidate(self, request: Request, head: Response) -> None:
-        for target in invalidation.targets(request, head):
-            plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
-            key = keys.primary_key(plain, self.rules.match(plain))
-            self._flights.ground(key)
-            await self._store.purge(key)
-
     # ── when there is nothing better ──────────────────────────────────────────────────
 
     async def _failed(
@@ -267,9 +240,6 @@ class Exchange:
         raise error or OriginFailure("destination_unavailable", f"origin said {code}")
 
 
-_NO_VARY = EffectiveVary(None, ())
-
-
 def _validatable(stored: StoredResponse) -> tuple[StoredResponse, ...]:
     return (stored,) if validation.has_validator(stored) and stored.part is None else ()
 
@@ -278,7 +248,3 @@ def _fallback(resource: Resource | None, wanted: Selecting) -> StoredResponse | 
     """What may stand in, should the origin fail: a whole variant that fits."""
     variants = () if resource is None else resource.variants
     return next((one for one in variants if one.part is None and keys.matches(one, wanted)), None)
-
-
-def _host_only(request: Request) -> Fields:
-    return Fields(tuple(pair for pair in request.fields.items if pair[0] == b"host"))

@@ -154,6 +154,16 @@ class Fetcher:
         self._tasks.spawn(self._pump.run(load), "pump")
         return Landed(draft, spool, effective, anchor)
 
+    async def adopt(
+        self, ask: Ask, response: OriginResponse, head: Response, requested: float
+    ) -> Landing:
+        """A response that came by another way, as one to a GET of the same target."""
+        flight = self._flights.open(ask.key, ask.key, joinable=False)
+        landing = await self._judge(ask, flight, response, head, requested)
+        if not isinstance(landing, Landed):
+            self._flights.close(flight)
+        return landing
+
     def _alone(
         self, ask: Ask, response: OriginResponse, head: Response, reason: str, now: float
     ) -> Alone:
@@ -186,7 +196,7 @@ class Fetcher:
         """What a 304 comes to; None when it says nothing usable and all must be fetched."""
         stored = validation.identified(head, ask.candidates)
         if stored is None:
-            return None
+            return _taken_at_its_word(ask, head)
         effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
         if effective.star:
             return None
@@ -195,7 +205,7 @@ class Fetcher:
             if b"vary" not in head.fields:
                 merged = Fields(tuple((b"vary", line) for line in stored.fields.lines(b"vary")))
                 effective = vary.effective(merged, ask.policy.vary, ask.request.method)
-        elif not self._may_fill(ask, head):
+        elif not self._may_fill(ask, head, stored):
             return None
         now = self._clock()
         fields = vary.dress(head.fields.without(_FRAMING | _uncacheable(head, ask)), effective)
@@ -211,8 +221,10 @@ class Fetcher:
             await self._store.replace(ask.key, stored, fresh)
         return Validated(fresh, effective, ask.filling)
 
-    def _may_fill(self, ask: Ask, head: Response) -> bool:
+    def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:
         """False when a 304 without CORS fields may be a bare one rather than a refusal."""
+        if b"origin" not in ask.request.fields and not _has_family(sibling.fields):
+            return True
         if _has_family(head.fields):
             self._carries_cors[ask.policy.origin] = True
             return True
@@ -247,6 +259,16 @@ _BY_REQUESTER = frozenset(("request-no-store", "authorization", "method", "presi
 
 def _judged_head(head: Response, now: float) -> Response:
     return Response(head.status, received(forwarding.end_to_end(head.fields), now), head.reason)
+
+
+def _taken_at_its_word(ask: Ask, head: Response) -> Landing | None:
+    """A 304 under another tag than the only one asked about: what is held may be used, since
+    the origin says so, but nothing of it may be updated (RFC 9111 §4.3.4).
+    """
+    if ask.filling or len(ask.candidates) != 1:
+        return None
+    stored = ask.candidates[0]
+    return Validated(stored, vary.effective(stored.fields, ask.policy.vary, b"GET"))
 
 
 def _has_family(fields: Fields) -> bool:

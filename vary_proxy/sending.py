@@ -180,7 +180,7 @@ def _frame(reply: Reply, method: bytes, version: tuple[int, int]) -> _Framing:
         elif pair[0] in _CONNECTION_OWN:
             continue
         fields.append(pair)
-    if not 200 <= status <= 599:
+    if not 200 <= status <= 999:  # 600 and above are invalid, and real (RFC 9110 §15)
         raise ValueError(f"{status} is not a final status")
     if bodiless:
         return _Framing(fields, True, None, False)

@@ -96,8 +96,8 @@ def compose(
     fields = fields.plus((*head, (b"cache-status", _chained(stored.fields, status))))
     if validation.not_modified(request, stored):
         return Plan(304, fields.without(_NOT_IN_304), pieces=(), bodiless=True)
-    if length is None:
-        return _whole(request, stored, fields, None)
+    if length is None or (stored.part is not None and not aged):
+        return _whole(request, stored, fields, length)  # a part just asked for goes as it came
     if stored.status == 200 or stored.part is not None:
         partial = _partial(request, stored, fields, length)
         if partial is not None:

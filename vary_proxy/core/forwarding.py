@@ -84,9 +84,10 @@ def to_origin(
         *_origin_field(policy, request),
         *add,
         (b"via", _via(request)),
+        (b"surrogate-capability", _capability(request)),
         *_forwarded(request, hop),
     )
-    fields = fields.without({b"via"}) if b"via" in fields else fields
+    fields = fields.without(_CHAINED)
     return replace(
         request, target=hop.prefix + request.target, authority=host, fields=fields.plus(pairs)
     )
@@ -118,6 +119,16 @@ def _origin_field(policy: Policy, request: Request) -> tuple[Pair, ...]:
     if policy.origin_header is OriginHeader.INJECT:
         return ((b"origin", policy.origin_value),)
     return ()
+
+
+_CHAINED = frozenset((b"via", b"surrogate-capability"))
+_CAPABILITY = PSEUDONYM + b'="Surrogate/1.0"'
+
+
+def _capability(request: Request) -> bytes:
+    # Tells an origin that its Surrogate-Control reaches a cache that obeys it.
+    before = request.fields.combined(b"surrogate-capability")
+    return _CAPABILITY if before is None else before + b", " + _CAPABILITY
 
 
 def _via(request: Request) -> bytes:
