@@ -16,9 +16,9 @@ PORT = 8100
 _TELL = """\
 vary-proxy demo
 
-  the page    {page}/   open this in a browser
-  the bucket  {bucket}    an origin that answers as Amazon S3 does
-  the proxy   {proxy}    the same, with Vary repaired
+  the page    {page:<28}  open this in a browser
+  the bucket  {bucket:<28}  an origin that answers as Amazon S3 does
+  the proxy   {proxy:<28}  the same, with Vary repaired
 
 Ctrl-C stops all three."""
 
@@ -88,7 +88,7 @@ async def _serve(host: str, port: int | None, show: bool) -> None:
             stage = Show(Front(), host, 0)
             addresses = await stage.start()
         click.echo(
-            _TELL.format(page=addresses.page, bucket=addresses.bucket, proxy=addresses.proxy)
+            _TELL.format(page=addresses.page + "/", bucket=addresses.bucket, proxy=addresses.proxy)
         )
         sys.stdout.flush()
         if show and _has_screen():

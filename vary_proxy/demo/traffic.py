@@ -92,10 +92,11 @@ class Traffic:
             record.cache,
             tuple(name.decode() for name in record.vary_added),
         )
-        verdicts = ["hit" if record.cache in _HITS else "miss"]
-        if record.vary_action in _REPAIRS:
-            verdicts.append("repair")
-        self._note(exchange, verdicts)
+        if record.cache in _HITS:
+            self._note(exchange, ("hit",))
+        else:
+            repaired = record.vary_action in _REPAIRS
+            self._note(exchange, ("miss", "repair") if repaired else ("miss",))
 
     def _note(self, exchange: Exchange, verdicts: Iterable[str]) -> None:
         if not exchange.target.startswith(GALLERY):

@@ -199,7 +199,8 @@ function fieldChip(name, answer, step) {
   const short = name === "vary" ? "Vary" : "Allow-Origin";
   if (!answer.has(name)) {
     const needed = step.cors && name !== "vary" && !step.ok;
-    return chip(`no ${short}`, needed ? "needed" : "none", `${title(name)} is missing`);
+    const kind = needed ? "needed" : name === "vary" && step.number === 1 ? "none culprit" : "none";
+    return chip(`no ${short}`, kind, `${title(name)} is missing`);
   }
   const label = name === "vary" ? "Vary: Origin" : short;
   return chip(label, "here", `${title(name)}: ${answer.get(name)}`);
