@@ -1,0 +1,109 @@
+"""Servers shared by the tests of stores, and stores of every kind on them."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.store.builders import Clock
+from tests.store.servers import MemcachedServer, RedisServer
+from vary_proxy.store.base import Store
+from vary_proxy.store.layered import LayeredStore
+from vary_proxy.store.opening import open_store
+from vary_proxy.tasks import Tasks
+
+_numbers = itertools.count()
+PATIENT = 5.0  # seconds: a deadline that a busy test machine keeps
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def memcached_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemcachedServer]:
+    server = MemcachedServer(tmp_path_factory.mktemp("memcached"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[Tasks]:
+    owner = Tasks()
+    yield owner
+    await owner.close()
+
+
+@pytest.fixture
+def namespace() -> str:
+    return f"t{next(_numbers)}"
+
+
+@pytest.fixture
+async def opened(
+    tasks: Tasks, clock: Clock, namespace: str
+) -> AsyncIterator[Callable[..., LayeredStore]]:
+    """Opens stores in one namespace: as many workers as are asked for. Closes them."""
+    stores: list[Store] = []
+
+    def opener(kind: str, **options: Any) -> Any:
+        settings = {
+            "namespace": namespace,
+            "memory_max": 16 << 20,
+            "memory_max_object": 1 << 20,
+            "timeout": PATIENT,
+            **options,
+        }
+        store = open_store(kind, tasks=tasks, clock=clock, **settings)  # type: ignore[arg-type]
+        stores.append(store)
+        return store
+
+    yield opener
+    for store in stores:
+        await store.close()
+
+
+async def eventually(claim: Callable[[], Any], seconds: float = 5.0) -> None:
+    """Wait until *claim* holds; it must within *seconds*."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while True:
+        value = claim()
+        if asyncio.iscoroutine(value):
+            value = await value
+        if value:
+            return
+        assert asyncio.get_running_loop().time() < deadline, "it did not come about in time"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(params=["memory", "redis", "layered", "memcached", "memcached layered"])
+async def store(request: pytest.FixtureRequest, opened: Callable[..., LayeredStore]) -> Store:
+    """A store of every kind, empty."""
+    kind = request.param
+    if kind == "memory":
+        return opened("memory")
+    if "memcached" in kind:
+        server = request.getfixturevalue("memcached_server")
+        options = {"endpoint": "127.0.0.1", "port": server.port}
+        layered = opened("aiocache", backend="aiocache.MemcachedCache", options=options)
+        return layered if "layered" in kind else layered.shared
+    layered = opened("redis", url=request.getfixturevalue("redis_server").url)
+    if kind == "redis":
+        return layered.shared
+    await layered.load(b"somebody asks")  # from here on notices arrive
+    await eventually(lambda: layered.trusted)
+    return layered

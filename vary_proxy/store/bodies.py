@@ -1,0 +1,207 @@
+"""Bodies in a shared store: written block by block as they arrive, read by a small window.
+
+A writer sends full blocks behind the caller's back and holds at most eight that are not yet
+sent; then it waits, one deadline long, and gives up: a body is never held up for the sake
+of being stored. The last block travels with the change that publishes the body. Blocks have a
+short life until then, so what a dead writer left goes by itself.
+
+A reader asks for two blocks at a time. A block that is missing in mid-stream, because the
+store evicted or lost it, ends the stream with BodyGone; where it ended is part of the error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.store import codec, layout
+from vary_proxy.store.base import TooLarge
+from vary_proxy.store.codec import Place
+from vary_proxy.store.rows import Written
+
+if TYPE_CHECKING:
+    from vary_proxy.store.found import Found
+    from vary_proxy.store.shared import SharedStore
+
+WINDOW = 2  # blocks that a reader holds
+BACKLOG = 8  # blocks that a writer holds
+
+
+class BodyGone(Exception):
+    """A body ended before its time: the store no longer has it, or no longer answers.
+
+    ``offset`` is how far into the body the bytes delivered go.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the stored body ended at byte {offset}")
+        self.offset = offset
+
+
+class SharedWriter:
+    """Fulfils vary_proxy.store.base.Writer. ``published`` says whether commit made it visible."""
+
+    def __init__(self, store: SharedStore, key: bytes, max_variants: int, found: Found | None):
+        self.published = False
+        self._store = store
+        self._key = key
+        self._max_variants = max_variants
+        self._found = found
+        self._row = layout.row(key)
+        self._token = os.urandom(codec.TOKEN)
+        self._digest = hashlib.sha256()
+        self._length = 0
+        self._buffer = bytearray()
+        self._queue: deque[tuple[str, bytes]] = deque()
+        self._sent: list[str] = []
+        self._sender: asyncio.Task[None] | None = None
+        self._room = asyncio.Event()
+        self._dead = False
+        self._renewed = time.monotonic()
+
+    async def __aenter__(self) -> SharedWriter:
+        if self._found is None:  # purges from here on must be noticed
+            self._found = await self._store.find(self._key)
+        self._dead = self._found is None
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._dead = True
+        self._queue.clear()
+        if not self.published and self._sent:
+            self._store.drop_later(self._sent)
+
+    async def write(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        if self._length > self._store.max_object:
+            raise TooLarge
+        self._digest.update(chunk)
+        if self._dead:
+            return
+        self._buffer += chunk
+        while len(self._buffer) > layout.BLOCK:
+            name = self._name(len(self._sent) + len(self._queue))
+            with memoryview(self._buffer) as view:
+                self._queue.append((name, codec.encode_block(name, view[: layout.BLOCK])))
+            del self._buffer[: layout.BLOCK]
+        if self._queue:
+            await self._send()
+
+    async def commit(self, stored: StoredResponse) -> StoredResponse:
+        body = Body(self._digest.digest()[: codec.DIGEST], self._length)
+        stored = replace(stored, body=body)
+        if self._sender is not None:
+            await asyncio.wait({self._sender})
+        if self._dead or self._found is None:
+            return stored
+        last: list[tuple[str, bytes]] = []
+        if self._buffer:
+            name = self._name(len(self._sent))
+            last.append((name, codec.encode_block(name, self._buffer)))
+        place = Place(body.digest, body.length, self._token, layout.BLOCK)
+        written = Written(place, last, self._sent)
+        self.published = await self._store.publish(
+            self._key, stored, self._max_variants, self._found, written
+        )
+        return stored
+
+    def _name(self, number: int) -> str:
+        place = Place(b"", 0, self._token, layout.BLOCK)
+        return layout.block_names(self._row, place, number, number + 1)[0]
+
+    async def _send(self) -> None:
+        if self._sender is None or self._sender.done():
+            self._sender = self._store.tasks.spawn(self._drain(), "store writer")
+        if len(self._queue) < BACKLOG:
+            return
+        self._room.clear()
+        try:
+            async with asyncio.timeout(self._store.deadline):
+                await self._room.wait()
+        except TimeoutError:
+            self._give_up()
+
+    async def _drain(self) -> None:
+        while self._queue and not self._dead:
+            name, value = self._queue[0]
+            if not await self._store.put_block(name, value):
+                self._give_up()
+                break
+            if self._queue:  # empty when the writer was left meanwhile
+                self._queue.popleft()
+            self._sent.append(name)
+            self._room.set()
+            await self._renew()
+        if self._dead and not self.published:
+            self._store.drop_later(self._sent)
+
+    async def _renew(self) -> None:
+        """Keep the first blocks of a long body alive while its last ones are under way."""
+        if time.monotonic() - self._renewed > layout.ABANDONED / 4:
+            self._renewed = time.monotonic()
+            await self._store.keep_blocks(self._sent, layout.ABANDONED)
+
+    def _give_up(self) -> None:
+        self._dead = True
+        self._queue.clear()
+        self._buffer.clear()
+        self._room.set()
+
+
+Fetch = Callable[[Sequence[str]], Awaitable[Sequence[object] | None]]
+Moved = Callable[[], Awaitable[Place | None]]
+
+
+async def fetch(
+    get: Fetch, row: str, place: Place, spans: Sequence[layout.Span]
+) -> list[Buffer] | None:
+    """What *spans* cover, checked; None when a block is missing or not what it should be."""
+    names = [layout.block_names(row, place, one.number, one.number + 1)[0] for one in spans]
+    values = await get(names)
+    if values is None or len(values) != len(names):
+        return None
+    out: list[Buffer] = []
+    for span, name, value in zip(spans, names, values, strict=True):
+        data = codec.decode_block(name, value, span.length)
+        if data is None:
+            return None
+        out.append(data[span.start : span.stop])
+    return out
+
+
+async def stream(
+    get: Fetch,
+    row: str,
+    place: Place,
+    spans: Sequence[layout.Span],
+    moved: Moved,
+) -> AsyncIterator[Buffer]:
+    """The rest of a body. Raises BodyGone; *moved* tells where the body is now, if anywhere."""
+    at = 0
+    while at < len(spans):
+        window = spans[at : at + WINDOW]
+        chunks = await fetch(get, row, place, window)
+        if chunks is None:
+            # Another variant may have brought the same content again, under a new token.
+            now = await moved()
+            if now is None or now.token == place.token or now.block != place.block:
+                raise BodyGone(window[0].number * place.block + window[0].start)
+            place = now
+            continue
+        for chunk in chunks:
+            yield chunk
+        at += len(window)

@@ -1,0 +1,163 @@
+"""Keeps a shared store's failures from everybody else.
+
+Every group of operations runs under one deadline. The first that fails opens the breaker:
+from then on nobody waits, every operation answers at once with what it would have found in
+an empty store. A probe of our own, never a request, asks until the store answers again:
+soon at first, then ever more seldom, at least every four seconds. What stands in the way of
+writing alone (a full store, a replica) leaves reading open. An outage is one log line when
+it begins and one when it ends; all else is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from vary_proxy.tasks import Tasks
+
+T = TypeVar("T")
+_log = logging.getLogger("vary_proxy")
+
+FIRST_PROBE = 0.25  # seconds
+LAST_PROBE = 4.0
+STEADY = 5.0  # seconds without failure after which the next outage is probed early again
+WIDTH = 32  # groups of operations at once: as many as the pool has connections
+_WRITES_ONLY = frozenset(("full", "read-only"))
+
+
+class Probed(Protocol):
+    label: str
+
+    async def ping(self, *, write: bool) -> None: ...
+
+    def kind_of(self, error: BaseException) -> str: ...
+
+
+class Observer(Protocol):
+    """Told of every group of operations: for metrics."""
+
+    def operation(self, op: str, seconds: float, error: str | None) -> None: ...
+
+
+class Breaker:
+    """``readable`` and ``writable`` say what is worth trying."""
+
+    def __init__(
+        self,
+        store: Probed,
+        tasks: Tasks,
+        deadline: float,
+        observer: Observer | None = None,
+        repay: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.readable = True
+        self.writable = True
+        self.errors: Counter[str] = Counter()  # kind -> how often
+        self.on_change: list[Callable[[bool], None]] = []  # told of ``readable``
+        self._store = store
+        self._tasks = tasks
+        self._deadline = deadline
+        self._observer = observer
+        self._repay = repay
+        self._width = asyncio.Semaphore(WIDTH)
+        self._probe: asyncio.Task[None] | None = None
+        self._wait = FIRST_PROBE
+        self._since = 0.0
+        self._steady_since = 0.0
+        self._announced = False
+        self._closed = False
+
+    async def run(
+        self, op: str, action: Callable[[], Awaitable[T]], otherwise: T, *, write: bool = False
+    ) -> T:
+        """What *action* returns within the deadline; *otherwise* when it fails or may not try."""
+        if not (self.writable if write else self.readable):
+            return otherwise
+        started = time.perf_counter()
+        kind: str | None = None
+        try:
+            async with asyncio.timeout(self._deadline), self._width:
+                return await action()
+        except Exception as error:  # whatever a client library or a foreign store comes up with
+            kind = self.failed(error)
+            return otherwise
+        finally:
+            if self._observer is not None:
+                self._observer.operation(op, time.perf_counter() - started, kind)
+
+    def failed(self, error: Exception) -> str:
+        """Count *error* and open what it stands in the way of; its kind."""
+        kind = "timeout" if isinstance(error, TimeoutError) else self._store.kind_of(error)
+        self.errors[kind] += 1
+        if kind == "garbage" or self._closed:
+            return kind
+        reading = kind not in _WRITES_ONLY
+        if self.readable if reading else self.writable:
+            self._open(kind, error, reading=reading)
+        return kind
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._probe is not None:
+            self._probe.cancel()
+
+    def _open(self, kind: str, error: Exception, *, reading: bool) -> None:
+        now = time.monotonic()
+        if self.readable and self.writable:
+            self._since = now
+            self._announced = now - self._steady_since > STEADY or not self._steady_since
+            if self._announced:  # a store that comes and goes is not worth a line each time
+                self._wait = FIRST_PROBE
+                _log.warning(
+                    "store %s: %s (%s); %s until it is back",
+                    self._store.label,
+                    kind,
+                    _first_line(error),
+                    "memory and the origin answer" if reading else "nothing new is stored",
+                )
+        self.writable = False
+        if reading:
+            self._set_readable(False)
+        if self._probe is None or self._probe.done():
+            self._probe = self._tasks.spawn(self._watch(), "store probe")
+
+    async def _watch(self) -> None:
+        while not (self.readable and self.writable) and not self._closed:
+            await asyncio.sleep(self._wait)
+            self._wait = min(LAST_PROBE, self._wait * 2)
+            if not self.readable and await self._answers(write=False):
+                self._set_readable(True)
+            if self.readable and await self._answers(write=True):
+                self.writable = True
+        self._steady_since = time.monotonic()
+        if self._announced and not self._closed:
+            _log.warning(
+                "store %s: back after %.1f s", self._store.label, self._steady_since - self._since
+            )
+
+    async def _answers(self, *, write: bool) -> bool:
+        try:
+            async with asyncio.timeout(max(self._deadline, 0.25)):
+                await self._store.ping(write=write)
+            if write and self._repay is not None:
+                await self._repay()
+        except Exception as error:
+            self.errors[
+                "timeout" if isinstance(error, TimeoutError) else self._store.kind_of(error)
+            ] += 1
+            return False
+        return True
+
+    def _set_readable(self, readable: bool) -> None:
+        self.readable = readable
+        for tell in self.on_change:
+            tell(readable)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error) or type(error).__name__
+    return "".join(char if char.isprintable() else " " for char in text.splitlines()[0])[:200]

@@ -1,0 +1,105 @@
+"""What a shared store is driven through: rows of metadata, blocks of bodies, epochs of purges.
+
+A driver moves opaque bytes and may raise whatever its client raises; ``shared.py`` gives
+the bytes their meaning and ``breaker.py`` keeps the failures from everybody else. A change
+to a row is optimistic: it names the version it was made for, and the generation, which a
+purge replaces, so that what was fetched before a purge cannot be published after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """Purges of many resources at once, as ever growing numbers; 0: there was none.
+
+    ``latest`` numbers the last purge of any kind; ``hard`` and ``soft`` are the last purges of
+    everything. A variant remembers the ``latest`` that was known before it was fetched.
+    """
+
+    latest: int = 0
+    hard: int = 0
+    soft: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The row of one resource, as found. Nothing in it has been checked."""
+
+    index: bytes | None = None
+    values: Mapping[bytes, bytes] = field(default_factory=dict)  # variant identifier -> value
+    version: bytes = b""
+    generation: bytes = b""
+    epochs: Epochs = Epochs()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of a row: all of it, or nothing."""
+
+    version: bytes  # the row must still have it
+    generation: bytes  # likewise
+    index: bytes
+    values: Mapping[bytes, bytes]  # all variants that the index lists
+    new: frozenset[bytes]  # identifiers among them that the row lacks
+    gone: tuple[bytes, ...]  # identifiers that the row loses
+    lifetime: float  # seconds
+    message: bytes = b""  # published with it
+    blocks: Sequence[tuple[str, bytes]] = ()  # written before it, in the same round trip
+    kept: Sequence[str] = ()  # blocks whose lifetime is extended to the row's
+    needed: Sequence[str] = ()  # blocks without which there is nothing to publish
+
+
+class Applied(Enum):
+    DONE = "done"
+    CHANGED = "changed"  # somebody else was first: look again
+    PURGED = "purged"  # since the row was looked at
+    BODILESS = "bodiless"  # the blocks it needs have gone
+
+
+class Unsupported(Exception):
+    """This store cannot do what was asked; nothing is wrong with it."""
+
+
+class Driver(Protocol):
+    label: str  # for logs: where the store is, without secrets
+
+    async def look(self, row: str) -> Row: ...
+
+    async def apply(self, row: str, change: Change) -> Applied: ...
+
+    async def wipe(self, row: str, message: bytes) -> Row:
+        """Forget a row, leaving a new generation behind; what it was."""
+
+    async def get_blocks(self, names: Sequence[str]) -> Sequence[object]: ...
+
+    async def put_block(self, name: str, value: bytes, lifetime: float) -> None: ...
+
+    async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None: ...
+
+    async def drop_blocks(self, names: Sequence[str]) -> None: ...
+
+    async def tag_epochs(self, tags: Sequence[bytes]) -> Sequence[Epochs]:
+        """For each tag its last purges; ``latest`` is not filled in."""
+
+    async def advance(self, tag: bytes | None, *, soft: bool, message: bytes) -> int:
+        """Purge a tag, or everything for None, by a new epoch: its number."""
+
+    def scan(self) -> AsyncIterator[Sequence[tuple[str, object]]]:
+        """All rows with their indices, in batches. Raises Unsupported."""
+
+    async def ping(self, *, write: bool) -> None:
+        """Return when the store answers (and takes writes); else raise."""
+
+    def kind_of(self, error: BaseException) -> str:
+        """timeout | refused | full | read-only | garbage | denied: a word for metrics.
+
+        ``full`` and ``read-only`` stand in the way of writing alone; ``garbage`` of one value.
+        """
+
+    async def close(self) -> None: ...

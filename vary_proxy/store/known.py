@@ -1,0 +1,80 @@
+"""What one process knows of a shared store: resources, bounded in bytes, findable by tag.
+
+That a resource has no stored response is known too (an empty Resource), so that misses cost
+the shared store nothing. Least recently used goes first.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from vary_proxy.core.stored import Resource
+from vary_proxy.store import tags
+
+_OVERHEAD = 250  # bytes that an entry costs, and each of its variants
+_FIELD = 110
+
+
+class Known:
+    def __init__(self, max_bytes: int) -> None:
+        self.bytes = 0
+        self._max_bytes = max_bytes
+        self._resources: OrderedDict[bytes, tuple[Resource, int]] = OrderedDict()
+        self._tagged: dict[bytes, set[bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._resources)
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._resources
+
+    def get(self, key: bytes) -> Resource | None:
+        held = self._resources.get(key)
+        if held is None:
+            return None
+        self._resources.move_to_end(key)
+        return held[0]
+
+    def put(self, key: bytes, resource: Resource) -> None:
+        self.pop(key)
+        cost = _cost(key, resource)
+        self._resources[key] = (resource, cost)
+        self.bytes += cost
+        for tag in _tags(resource):
+            self._tagged.setdefault(tag, set()).add(key)
+        while self.bytes > self._max_bytes and self._resources:
+            self.pop(next(iter(self._resources)))
+
+    def pop(self, key: bytes) -> Resource | None:
+        held = self._resources.pop(key, None)
+        if held is None:
+            return None
+        resource, cost = held
+        self.bytes -= cost
+        for tag in _tags(resource):
+            keys = self._tagged.get(tag)
+            if keys is not None:
+                keys.discard(key)
+                if not keys:
+                    del self._tagged[tag]
+        return resource
+
+    def tagged(self, tag: bytes) -> list[bytes]:
+        """The keys of which one stored response bears *tag*."""
+        return list(self._tagged.get(tag, ()))
+
+    def clear(self) -> None:
+        self._resources.clear()
+        self._tagged.clear()
+        self.bytes = 0
+
+
+def _cost(key: bytes, resource: Resource) -> int:
+    cost = _OVERHEAD + len(key)
+    for one in resource.variants:
+        cost += _OVERHEAD + sum(len(n) + len(v) + _FIELD for n, v in one.fields.items)
+    return cost
+
+
+def _tags(resource: Resource) -> set[bytes]:
+    return {tag for one in resource.variants for tag in tags.tags_of(one.fields)}

@@ -1,0 +1,303 @@
+"""A worker's memory in front of a shared store: what is known here is answered without waiting.
+
+Two things are kept: whole resources (metadata), so that a variant that another worker stored
+is never overlooked; and bodies that are small enough, in the memory store. Resources are
+believed as long as every notice of a change arrives; when the subscription is lost they are
+forgotten, and until it is back the shared store is asked each time. Bodies go by their
+digest: one that is here cannot be out of date.
+
+While the shared store does not answer, the memory goes on alone with what it gets to see,
+and forgets that again when the store is back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from vary_proxy.core import variants
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import Body, Resource, StoredResponse
+from vary_proxy.store import codec, notices
+from vary_proxy.store.base import Content, StoreStats, Writer
+from vary_proxy.store.bodies import BodyGone
+from vary_proxy.store.known import Known
+from vary_proxy.store.memory import MemoryStore
+from vary_proxy.store.notices import Notices
+from vary_proxy.store.shared import Progress, SharedStore
+from vary_proxy.store.tee import TeeWriter
+
+_KNOWN_SHARE = 8  # one byte of so many is for metadata
+_PLENTY = 1024  # variants: the shared store has bounded them already
+
+
+class LayeredStore:
+    """Fulfils vary_proxy.store.base.Store. *notices* None: nobody tells us of changes."""
+
+    def __init__(
+        self,
+        shared: SharedStore,
+        notices: Notices | None,
+        max_bytes: int,
+        max_object: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self.shared = shared
+        self.memory = MemoryStore(max_bytes - max_bytes // _KNOWN_SHARE, max_object, clock)
+        self.on_change: list[Callable[[bytes | None], None]] = []  # a key, or None: everything
+        self._notices = notices
+        self._known = Known(max_bytes // _KNOWN_SHARE)
+        self._max_object = max_object
+        self._clock = clock
+        self._loads: dict[bytes, list[_Load]] = {}
+        shared.breaker.on_change.append(self._reachable)
+        if notices is not None:
+            notices.add(self)
+
+    @property
+    def trusted(self) -> bool:
+        """True while every change that others make is heard of here."""
+        return self._notices is not None and self._notices.sure
+
+    def peek(self, key: bytes) -> Resource | None:
+        resource = self._recall(key)
+        if resource is None or not resource.variants:
+            return None
+        self.memory.peek(key)  # so that it counts as used
+        return resource
+
+    def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Bytes [start, stop) of a body if they are at hand."""
+        return self.memory.chunks(key, body, start, stop)
+
+    async def load(self, key: bytes) -> Resource | None:
+        if self._notices is not None:
+            self._notices.start()
+        resource = self._recall(key)
+        if resource is None:
+            resource = await self._load(key)
+        return resource if resource is not None and resource.variants else None
+
+    def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:
+        small = length is None or length <= self._max_object
+        shared = self.shared.writer(key, length, max_variants)
+        if shared is not None:
+            return TeeWriter(self, key, max_variants, shared, self._max_object if small else -1)
+        alone = None if self.shared.breaker.writable else self.memory.writer(key, length, 1)
+        return None if alone is None else TeeWriter(self, key, max_variants, None, self._max_object)
+
+    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        self._dirty(key)
+        done = await self.shared.add(key, stored, max_variants)
+        here = self.memory.chunks(key, stored.body, 0, stored.body.length)
+        if done or (here is not None and not self.shared.breaker.writable):
+            self.learn(key, stored, max_variants, here)
+            return True
+        return False
+
+    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+        self._dirty(key)
+        await self.shared.replace(key, old, new)
+        await self.memory.replace(key, old, new)
+        self._dirty(key)
+        known = self._known.get(key)
+        if known is not None:
+            self._revise(key, variants.replaced(known, old, new))
+        self._tell(key)
+
+    async def drop(self, key: bytes, stored: StoredResponse) -> None:
+        self._forget(key)
+        await self.memory.drop(key, stored)
+        await self.shared.drop(key, stored)
+        self._forget(key)
+
+    async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
+        chunks = self.memory.chunks(key, body, start, stop)
+        if chunks is not None:
+            return Content(chunks)
+        if body.length > self._max_object or not self._bearers(key, body):
+            return await self.shared.read(key, body, start, stop)
+        whole = await self._whole(key, body)
+        if whole is None:
+            return None
+        for one in self._bearers(key, body):
+            self.memory.put(key, one, (whole,), _PLENTY)
+        return Content((memoryview(whole)[start:stop],))
+
+    async def purge(self, key: bytes, *, soft: bool = False) -> int:
+        known = self._known.get(key)
+        await self._drop(key)
+        count = await self.shared.purge(key, soft=soft)
+        await self._drop(key)
+        return max(count, 0 if known is None else len(known.variants))
+
+    async def purge_tag(self, tag: bytes, *, soft: bool = False) -> bool:
+        """True when it is done everywhere; else it is owed to the shared store."""
+        done = await self.shared.purge_tag(tag, soft=soft)
+        self.heard(notices.TAG, tag)
+        return done
+
+    async def purge_all(self, *, soft: bool = False) -> bool:
+        """True when it is done everywhere; else it is owed to the shared store."""
+        done = await self.shared.purge_all(soft=soft)
+        self.heard(notices.ALL, b"")
+        return done
+
+    async def purge_matching(
+        self, matches: Callable[[bytes], bool], *, soft: bool = False, dry_run: bool = False
+    ) -> AsyncIterator[Progress]:
+        """As in the shared store; its notices empty every memory but ours, which goes first."""
+        if not dry_run:
+            self.forget()
+            await self.memory.clear()
+        async for progress in self.shared.purge_matching(matches, soft=soft, dry_run=dry_run):
+            yield progress
+        if not dry_run:
+            self.forget()
+
+    async def clear(self) -> int:
+        count = await self.memory.clear()
+        await self.purge_all()
+        return count
+
+    def stats(self) -> StoreStats:
+        held = self.memory.stats()
+        return StoreStats(
+            bytes=held.bytes + self._known.bytes,
+            resources=held.resources,
+            stored_responses=held.stored_responses,
+            evictions=held.evictions,
+        )
+
+    async def close(self) -> None:
+        if self._notices is not None:
+            await self._notices.close()
+        await self.shared.close()
+        await self.memory.close()
+
+    def heard(self, kind: bytes, subject: bytes) -> None:
+        """A notice from another worker, or as if from one."""
+        if kind == notices.CHANGED:
+            self._forget(subject)
+        elif kind == notices.PURGED:
+            self.shared.tasks.spawn(self._drop(subject), "memory purge")
+            self._forget(subject)
+        elif kind == notices.TAG:
+            self.shared.rows.forget(None)
+            for key in self._known.tagged(subject):
+                self._forget(key)
+            self._spoil_loads()
+        elif kind == notices.ALL:
+            self.forget()
+            self.shared.tasks.spawn(self.memory.clear(), "memory clear")
+
+    def listening(self, sure: bool) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Believe nothing any more; bodies stay, they are only found through the shared store."""
+        self._known.clear()
+        self.shared.rows.forget(None)
+        self._spoil_loads()
+        self._tell(None)
+
+    def learn(
+        self,
+        key: bytes,
+        stored: StoredResponse,
+        max_variants: int,
+        chunks: Sequence[Buffer] | None,
+    ) -> None:
+        """*stored* has just been published; *chunks* are its body when that is small."""
+        self._dirty(key)
+        if chunks is not None:
+            self.memory.put(key, stored, tuple(map(bytes, chunks)), max_variants)
+        known = self._known.get(key)
+        if known is None and not self.shared.breaker.readable:
+            known = Resource()
+        if known is not None:
+            self._revise(key, variants.joined(known, stored, max_variants, self._clock()))
+        self._tell(key)
+
+    def _revise(self, key: bytes, resource: Resource | None) -> None:
+        if resource is None:
+            self._known.pop(key)
+        else:
+            self._known.put(key, resource)
+
+    def _recall(self, key: bytes) -> Resource | None:
+        """What is known of *key*, if it may be believed; an empty Resource: there is nothing."""
+        if self.trusted or not self.shared.breaker.readable:
+            return self._known.get(key)
+        return None
+
+    async def _load(self, key: bytes) -> Resource | None:
+        load = _Load()
+        self._loads.setdefault(key, []).append(load)
+        try:
+            found = await self.shared.find(key)
+        finally:
+            loads = self._loads[key]
+            loads.remove(load)
+            if not loads:
+                del self._loads[key]
+        if found is None:
+            return self._recall(key)
+        if load.clean:
+            self._known.put(key, found.resource)
+        return found.resource
+
+    async def _whole(self, key: bytes, body: Body) -> bytes | None:
+        """A small body, checked against its digest."""
+        content = await self.shared.read(key, body, 0, body.length)
+        if content is None:
+            return None
+        chunks = list(content.chunks)
+        try:
+            if content.stream is not None:
+                chunks += [chunk async for chunk in content.stream]
+        except BodyGone:
+            return None
+        whole = b"".join(chunks)
+        digest = hashlib.sha256(whole).digest()[: codec.DIGEST]
+        return whole if digest == body.digest else None
+
+    def _bearers(self, key: bytes, body: Body) -> tuple[StoredResponse, ...]:
+        known = self._known.get(key)
+        return () if known is None else tuple(one for one in known.variants if one.body == body)
+
+    async def _drop(self, key: bytes) -> None:
+        self._forget(key)
+        await self.memory.purge(key)
+
+    def _forget(self, key: bytes) -> None:
+        self._known.pop(key)
+        self.shared.rows.forget(key)
+        self._dirty(key)
+        self._tell(key)
+
+    def _dirty(self, key: bytes) -> None:
+        """What is being loaded now may be from before a change: answer with it, forget it."""
+        for load in self._loads.get(key, ()):
+            load.clean = False
+
+    def _spoil_loads(self) -> None:
+        for key in self._loads:
+            self._dirty(key)
+
+    def _reachable(self, readable: bool) -> None:
+        if readable or self._notices is None:
+            self.forget()
+
+    def _tell(self, key: bytes | None) -> None:
+        for tell in self.on_change:
+            tell(key)
+
+
+class _Load:
+    """A load under way; ``clean`` until its resource is changed."""
+
+    __slots__ = ("clean",)
+
+    def __init__(self) -> None:
+        self.clean = True

@@ -1,0 +1,200 @@
+"""The Redis driver: rows are hashes, changes are scripts, blocks are strings.
+
+aiocache carries the blocks (get, set, multi_get, delete of opaque bytes under a namespace);
+its client does what a cache interface has no words for: hashes, scripts, pipelines, SCAN, and
+the subscription. A load is one round trip, whatever the number of variants; publishing a
+body of one block is one too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Sequence
+
+from vary_proxy.store import _aiocache, codec, layout, scripts
+from vary_proxy.store.driver import Applied, Change, Epochs, Row
+
+_BATCH = 512  # commands in one pipeline, keys in one UNLINK
+_MOST_TAGS = 100_000  # purges of single tags remembered, before they become one of everything
+_EPOCHS = (b"latest", b"h:all", b"s:all")
+
+
+class RedisDriver:
+    """Fulfils vary_proxy.store.driver.Driver."""
+
+    def __init__(self, url: str, namespace: str, deadline: float) -> None:
+        target = _aiocache.read_url(url)
+        self.label = target.label
+        self.client = _aiocache.connect(target, deadline)
+        self.cache = _aiocache.BytesCache(self.client, namespace)
+        self.channel = self._key(f"{layout.VERSION}:changes")
+        self._deadline = deadline
+
+    async def look(self, row: str) -> Row:
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(self._key(row))
+            pipe.hmget(self._key(layout.EPOCHS), _EPOCHS)
+            fields, numbers = await pipe.execute(raise_on_error=False)
+        if _aiocache.is_wrong_type(fields):
+            await self.client.unlink(self._key(row))
+            fields = {}
+        if _aiocache.is_wrong_type(numbers):
+            await self.client.unlink(self._key(layout.EPOCHS))
+            numbers = (None, None, None)
+        _aiocache.first_error((fields, numbers))
+        if numbers[0] is None:  # lost or never there: from now on purges are numbered
+            await self.advance(None, soft=False, message=b"", only_latest=True)
+            numbers = await self.client.hmget(self._key(layout.EPOCHS), _EPOCHS)
+        return _row(fields, Epochs(*map(_number, numbers)))
+
+    async def apply(self, row: str, change: Change) -> Applied:
+        kept = list(change.kept)
+        while len(kept) > _BATCH:
+            await self.keep_blocks(kept[:_BATCH], change.lifetime)
+            del kept[:_BATCH]
+        lifetime = _aiocache.milliseconds(change.lifetime)
+        fields: list[bytes] = [b"i", change.index]
+        for ident in change.new:
+            fields += (b"v" + ident, change.values[ident])
+        async with self.client.pipeline(transaction=False) as pipe:
+            for name in kept:
+                pipe.pexpire(self._key(name), lifetime)
+            for name, value in change.blocks:
+                pipe.set(self._key(name), value, px=lifetime)
+            pipe.eval(
+                scripts.APPLY,
+                1 + len(change.needed),
+                self._key(row),
+                *map(self._key, change.needed),
+                change.version,
+                change.generation,
+                os.urandom(8),
+                lifetime,
+                self.channel,
+                change.message,
+                len(change.gone),
+                *(b"v" + ident for ident in change.gone),
+                *fields,
+            )
+            results = await pipe.execute(raise_on_error=False)
+        _aiocache.first_error(results)
+        return Applied(_text(results[-1]))
+
+    async def wipe(self, row: str, message: bytes) -> Row:
+        was = await self.client.eval(
+            scripts.WIPE,
+            1,
+            self._key(row),
+            os.urandom(8),
+            layout.TOMBSTONE * 1000,
+            self.channel,
+            message,
+        )
+        return _row(dict(zip(was[::2], was[1::2], strict=True)), Epochs())
+
+    async def get_blocks(self, names: Sequence[str]) -> Sequence[object]:
+        if len(names) == 1:
+            return (await self.cache.get(names[0]),)
+        found: Sequence[object] = await self.cache.multi_get(names)
+        return found
+
+    async def put_block(self, name: str, value: bytes, lifetime: float) -> None:
+        await self.cache.set(name, value, ttl=lifetime)
+
+    async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None:
+        for start in range(0, len(names), _BATCH):
+            async with self.client.pipeline(transaction=False) as pipe:
+                for name in names[start : start + _BATCH]:
+                    pipe.pexpire(self._key(name), _aiocache.milliseconds(lifetime))
+                await pipe.execute()
+
+    async def drop_blocks(self, names: Sequence[str]) -> None:
+        for start in range(0, len(names), _BATCH):
+            await self.client.unlink(*map(self._key, names[start : start + _BATCH]))
+
+    async def tag_epochs(self, tags: Sequence[bytes]) -> Sequence[Epochs]:
+        fields = [kind + b":t:" + tag for tag in tags for kind in (b"h", b"s")]
+        numbers = list(map(_number, await self.client.hmget(self._key(layout.EPOCHS), fields)))
+        return [
+            Epochs(hard=hard, soft=soft)
+            for hard, soft in zip(numbers[::2], numbers[1::2], strict=True)
+        ]
+
+    async def advance(
+        self, tag: bytes | None, *, soft: bool, message: bytes, only_latest: bool = False
+    ) -> int:
+        field = b"" if only_latest else b"all" if tag is None else b"t:" + tag
+        number = await self.client.eval(
+            scripts.ADVANCE,
+            1,
+            self._key(layout.EPOCHS),
+            field,
+            "s" if soft else "h",
+            layout.EPOCHS_KEPT * 1000,
+            self.channel,
+            message,
+            _MOST_TAGS,
+        )
+        return int(number)
+
+    async def scan(self) -> AsyncIterator[Sequence[tuple[str, object]]]:
+        start = len(self._key(""))
+        pattern = _literal(self._key(f"{layout.VERSION}:{{")) + "*}:r"
+        batch: list[str] = []
+        async for name in self.client.scan_iter(match=pattern, count=1000):
+            batch.append(_text(name)[start:])
+            if len(batch) == _BATCH:
+                yield await self._indices(batch)
+                batch = []
+        if batch:
+            yield await self._indices(batch)
+
+    async def _indices(self, rows: list[str]) -> Sequence[tuple[str, object]]:
+        async with self.client.pipeline(transaction=False) as pipe:
+            for row in rows:
+                pipe.hget(self._key(row), b"i")
+            return list(zip(rows, await pipe.execute(raise_on_error=False), strict=True))
+
+    async def ping(self, *, write: bool) -> None:
+        key = self._key(layout.PROBE)
+        if write:
+            await self.client.set(key, b"1", px=1000)
+        else:
+            await self.client.get(key)  # PING is answered by replicas that would refuse to serve
+
+    def kind_of(self, error: BaseException) -> str:
+        return _aiocache.kind_of(error)
+
+    async def close(self) -> None:
+        await self.cache.close()
+
+    def _key(self, name: str) -> str:
+        key: str = self.cache.build_key(name, self.cache.namespace)
+        return key
+
+
+def _row(fields: dict[bytes, bytes], epochs: Epochs) -> Row:
+    return Row(
+        index=fields.get(b"i"),
+        values={
+            name[1:]: value
+            for name, value in fields.items()
+            if name[:1] == b"v" and len(name) == 1 + codec.IDENT
+        },
+        version=fields.get(b"n", b""),
+        generation=fields.get(b"g", b""),
+        epochs=epochs,
+    )
+
+
+def _number(value: bytes | None) -> int:
+    return int(value) if value is not None and value.isdigit() else 0
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _literal(text: str) -> str:
+    """*text* with nothing in it that SCAN's patterns read as special."""
+    return "".join("\\" + char if char in "*?[]\\^" else char for char in text)

@@ -1,0 +1,215 @@
+"""Rows of a shared store: found, remembered for the change that follows, changed, wiped.
+
+A change is made against the version that was found: whoever comes second looks again. What
+was found before the request was forwarded stays the measure: when its generation is gone the
+resource was purged meanwhile, and nothing that was fetched before may be published.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from vary_proxy.core.stored import Body, Resource
+from vary_proxy.store import found, layout, notices
+from vary_proxy.store.breaker import Breaker
+from vary_proxy.store.codec import Place
+from vary_proxy.store.debts import Debts
+from vary_proxy.store.driver import Applied, Change, Driver
+from vary_proxy.store.found import Found
+from vary_proxy.tasks import Tasks
+
+Edit = Callable[[Resource], Resource | None]
+_ATTEMPTS = 8  # times that a change is tried against a row that others change as well
+_PAUSE = 0.01  # seconds, at random, so that those who collide do not do so again
+_REMEMBERED = 512  # rows
+_REMEMBERED_FOR = 30.0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A body just written: all but its last block, which travels with the change."""
+
+    place: Place
+    last: Sequence[tuple[str, bytes]]
+    sent: Sequence[str]
+
+
+class Rows:
+    def __init__(
+        self,
+        driver: Driver,
+        breaker: Breaker,
+        debts: Debts,
+        tasks: Tasks,
+        clock: Callable[[], float],
+    ) -> None:
+        self.sender = os.urandom(notices.SENDER)
+        self._driver = driver
+        self._breaker = breaker
+        self._debts = debts
+        self._tasks = tasks
+        self._clock = clock
+        self._found: OrderedDict[bytes, tuple[float, Found]] = OrderedDict()
+        self._locks: dict[bytes, asyncio.Lock] = {}
+
+    async def find(self, key: bytes) -> Found | None:
+        """The row of *key*; None when the store does not answer, or a purge of it is owed."""
+        if self._debts.cover(key):
+            return None
+        name = layout.row(key)
+        row = await self._breaker.run("load", lambda: self._driver.look(name), None)
+        if row is None:
+            return None
+        result = await self._less_purged_tags(found.read(key, row))
+        if result is not None:
+            self._found[key] = (time.monotonic(), result)
+            self._found.move_to_end(key)
+            if len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+        return result
+
+    def recall(self, key: bytes) -> Found | None:
+        """What was found a moment ago."""
+        if key not in self._found or self._debts.cover(key):
+            return None
+        since, result = self._found[key]
+        return result if time.monotonic() - since < _REMEMBERED_FOR else None
+
+    def forget(self, key: bytes | None) -> None:
+        """Forget what was found of *key*; of all for None."""
+        if key is None:
+            self._found.clear()
+        else:
+            self._found.pop(key, None)
+
+    async def recall_or_find(self, key: bytes) -> Found | None:
+        return self.recall(key) or await self.find(key)
+
+    async def edit(
+        self,
+        key: bytes,
+        edit: Edit,
+        start: Found,
+        body: Body | None = None,
+        written: Written | None = None,
+    ) -> bool:
+        """Change the row of *key*, found as *start*; False when it came to nothing.
+
+        *body* must be there, or be the one *written*.
+        """
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        try:
+            async with lock:  # within one process nobody need come second
+                return await self._edit(key, edit, start, body, written)
+        finally:
+            if not lock.locked():
+                self._locks.pop(key, None)
+
+    async def _edit(
+        self, key: bytes, edit: Edit, start: Found, body: Body | None, written: Written | None
+    ) -> bool:
+        result: Found | None = start
+        for attempt in range(_ATTEMPTS):
+            if result is None or result.row.generation != start.row.generation:
+                return False
+            resource = edit(result.resource)
+            place = _place(result, body, written)
+            if resource is None or (body is not None and place is None):
+                return False
+            change, orphans = self._change(key, result, resource, start, place, written)
+            applied = await self._apply(key, change)
+            if applied is Applied.DONE:
+                self._retire(layout.row(key), orphans)
+                return True
+            if applied is not Applied.CHANGED:
+                return False
+            if attempt:
+                await asyncio.sleep(random.random() * _PAUSE * attempt)  # noqa: S311
+            result = await self.find(key)
+        return False
+
+    async def wipe(self, key: bytes) -> bool:
+        """Purge one row; False when the store does not answer."""
+        name, message = layout.row(key), self.notice(notices.PURGED, key)
+        self.forget(key)
+        row = await self._breaker.run(
+            "purge", lambda: self._driver.wipe(name, message), None, write=True
+        )
+        if row is None:
+            return False
+        self._retire(name, list(found.read(key, row).places.values()))
+        return True
+
+    async def tidy(self, key: bytes, spoiled: Found) -> None:
+        """Remove what nobody can use: it was corrupt, foreign, or of another version."""
+        if spoiled.resource.variants:
+            await self.edit(key, lambda resource: resource, spoiled)
+        else:
+            await self.wipe(key)
+
+    def notice(self, kind: bytes, subject: bytes) -> bytes:
+        return notices.notice(self.sender, kind, subject)
+
+    def _change(
+        self,
+        key: bytes,
+        result: Found,
+        resource: Resource,
+        start: Found,
+        place: Place | None,
+        written: Written | None,
+    ) -> tuple[Change, list[Place]]:
+        if written is not None:
+            kept: Sequence[str] = written.sent
+        else:
+            kept = () if place is None else layout.block_names(layout.row(key), place)
+        return found.change(
+            key,
+            result,
+            resource,
+            self._clock(),
+            start.row.epochs.latest,
+            place,
+            self.notice(notices.CHANGED, key),
+            () if written is None else written.last,
+            kept,
+        )
+
+    async def _apply(self, key: bytes, change: Change) -> Applied | None:
+        self.forget(key)
+        name = layout.row(key)
+        return await self._breaker.run(
+            "publish", lambda: self._driver.apply(name, change), None, write=True
+        )
+
+    async def _less_purged_tags(self, result: Found) -> Found | None:
+        names = result.tags()
+        if not names:
+            return result
+        epochs = await self._breaker.run("tags", lambda: self._driver.tag_epochs(names), None)
+        if epochs is None:
+            return None
+        return found.less_tags(result, dict(zip(names, epochs, strict=True)), self._debts)
+
+    def _retire(self, row: str, places: Sequence[Place]) -> None:
+        """Bodies that nothing points to any more: those who read them may finish."""
+        names = [name for place in places for name in layout.block_names(row, place)]
+        if names:
+            self._tasks.spawn(self._grace(names), "store retire")
+
+    async def _grace(self, names: Sequence[str]) -> None:
+        await self._breaker.run(
+            "retire", lambda: self._driver.keep_blocks(names, layout.GRACE), None, write=True
+        )
+
+
+def _place(result: Found, body: Body | None, written: Written | None) -> Place | None:
+    if written is not None:
+        return written.place
+    return None if body is None else result.places.get(body.digest)

@@ -1,0 +1,63 @@
+"""What has to happen in one piece on a Redis server. All keys of a call share one slot."""
+
+# KEYS: the row, then the blocks that must be there.
+# ARGV: version expected, generation expected, new version, lifetime in ms, channel, message,
+#       number of fields to drop, these, then pairs of field and value to set.
+APPLY = """
+local had = redis.call('HMGET', KEYS[1], 'n', 'g')
+if (had[2] or '') ~= ARGV[2] then return 'purged' end
+if (had[1] or '') ~= ARGV[1] then return 'changed' end
+for i = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then return 'bodiless' end
+end
+local at = 8
+for i = 1, tonumber(ARGV[7]) do redis.call('HDEL', KEYS[1], ARGV[at]); at = at + 1 end
+redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, at))
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
+return 'done'
+"""
+
+# KEYS: the row. ARGV: new generation, lifetime of the tombstone in ms, channel, message.
+# Dropping comes first and alone: a full server refuses the tombstone, not the DEL.
+WIPE = """
+local was = {}
+if redis.call('TYPE', KEYS[1]).ok == 'hash' then was = redis.call('HGETALL', KEYS[1]) end
+redis.call('DEL', KEYS[1])
+redis.pcall('HSET', KEYS[1], 'g', ARGV[1])
+redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+return was
+"""
+
+# KEYS: the epochs. ARGV: field (``all`` or a tag's), ``h`` or ``s``, lifetime in ms, channel,
+# message, the most fields. Numbers grow with the server's clock and never go back; when they
+# were lost, everything before counts as purged, and when tags are too many, likewise.
+ADVANCE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local had = tonumber(redis.call('HGET', KEYS[1], 'latest') or '0')
+local at = math.max(now, had + 1)
+if had == 0 or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[6]) then
+  redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[1], 'h:all', string.format('%.0f', at))
+end
+if ARGV[1] ~= '' then
+  redis.call('HSET', KEYS[1], ARGV[2] .. ':' .. ARGV[1], string.format('%.0f', at))
+end
+redis.call('HSET', KEYS[1], 'latest', string.format('%.0f', at))
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
+return string.format('%.0f', at)
+"""
+
+# KEYS: a flight. ARGV: owner, lifetime in ms; 0 ends it, and tells *channel* with *message*.
+RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '0' then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+redis.call('DEL', KEYS[1])
+redis.call('PUBLISH', ARGV[3], ARGV[4])
+return 1
+"""

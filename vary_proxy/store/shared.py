@@ -1,0 +1,257 @@
+"""A store that processes and machines share, on top of a driver.
+
+What is read from it is checked. Every group of operations goes through the breaker, so
+nothing here raises because the store is slow, full or gone: it is a miss, or is not stored.
+What a purge could not do because of that is owed: it reads as gone here, and the purge is
+made up for before the store is written to again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from vary_proxy.core import variants
+from vary_proxy.core.stored import Body, Resource, StoredResponse
+from vary_proxy.store import bodies, codec, layout, notices
+from vary_proxy.store.base import Content, StoreStats
+from vary_proxy.store.bodies import SharedWriter
+from vary_proxy.store.breaker import Breaker, Observer
+from vary_proxy.store.codec import Place
+from vary_proxy.store.debts import Debts
+from vary_proxy.store.driver import Driver
+from vary_proxy.store.found import Found
+from vary_proxy.store.rows import Rows, Written
+from vary_proxy.tasks import Tasks
+
+
+class StoreUnavailable(Exception):
+    """The store does not answer, and was configured, or asked by an operator, to say so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a purge that looks at every resource has come."""
+
+    looked_at: int  # resources
+    purged: int
+
+
+class SharedStore:
+    """Fulfils vary_proxy.store.base.Store, and the purges of many resources."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        max_object: int,
+        deadline: float,
+        fail: bool = False,
+        observer: Observer | None = None,
+    ) -> None:
+        self.driver = driver
+        self.tasks = tasks
+        self.max_object = max_object
+        self.deadline = deadline
+        self.debts = Debts()
+        self.breaker = Breaker(driver, tasks, deadline, observer, self._repay)
+        self.rows = Rows(driver, self.breaker, self.debts, tasks, clock)
+        self._clock = clock
+        self._fail = fail
+
+    def peek(self, key: bytes) -> Resource | None:
+        return None
+
+    async def load(self, key: bytes) -> Resource | None:
+        """Raises StoreUnavailable only where the store was configured to fail."""
+        result = await self.find(key)
+        return result.resource if result is not None and result.resource.variants else None
+
+    async def find(self, key: bytes) -> Found | None:
+        """As ``load``, but an answer that there is nothing is not None."""
+        result = await self.rows.find(key)
+        if result is None and self._fail and not self.breaker.readable:
+            raise StoreUnavailable
+        if result is not None and result.spoiled:
+            self.tasks.spawn(self.rows.tidy(key, result), "store tidy")
+        return result
+
+    def writer(self, key: bytes, length: int | None, max_variants: int) -> SharedWriter | None:
+        if (length is not None and length > self.max_object) or not self.breaker.writable:
+            return None
+        return SharedWriter(self, key, max_variants, self.rows.recall(key))
+
+    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        start = await self.rows.recall_or_find(key)
+        return start is not None and await self.publish(key, stored, max_variants, start)
+
+    async def publish(
+        self,
+        key: bytes,
+        stored: StoredResponse,
+        max_variants: int,
+        start: Found,
+        written: Written | None = None,
+    ) -> bool:
+        """Make *stored* visible, unless its resource was purged since *start* was found.
+
+        Its body is the one *written*, or has long been here.
+        """
+
+        def edit(resource: Resource) -> Resource | None:
+            return variants.joined(resource, stored, max_variants, self._clock())
+
+        return await self.rows.edit(key, edit, start, stored.body, written)
+
+    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+        def edit(resource: Resource) -> Resource | None:
+            return variants.replaced(resource, old, new)
+
+        start = await self.rows.recall_or_find(key)
+        done = start is not None and await self.rows.edit(key, edit, start, new.body)
+        if new.stale and not done:
+            self._owe_if_away(key)
+
+    async def drop(self, key: bytes, stored: StoredResponse) -> None:
+        def edit(resource: Resource) -> Resource | None:
+            kept = tuple(one for one in resource.variants if one != stored)
+            return Resource(kept) if len(kept) < len(resource.variants) else None
+
+        start = await self.rows.recall_or_find(key)
+        if start is None or not await self.rows.edit(key, edit, start):
+            self._owe_if_away(key)
+
+    async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
+        stop = min(stop, body.length)
+        if start >= stop:
+            return Content()
+        place, seen = await self._place(key, body), None
+        while place is not None and place.token != seen:
+            spans = layout.spans(place, start, stop)
+            head, rest = spans[: bodies.WINDOW], spans[bodies.WINDOW :]
+            row = layout.row(key)
+            first = await bodies.fetch(self._get_blocks, row, place, head)
+            if first is not None:
+                moved = self._moved(key, body)
+                more = bodies.stream(self._get_blocks, row, place, rest, moved) if rest else None
+                return Content(first, more)
+            seen, place = place.token, await self._moved(key, body)()
+        return None
+
+    async def purge(self, key: bytes, *, soft: bool = False) -> int:
+        start = await self.rows.recall_or_find(key)
+        count = 0 if start is None else len(start.resource.variants)
+        if soft and start is not None:
+            done = not count or await self.rows.edit(key, _all_stale, start)
+        else:
+            done = await self.rows.wipe(key)
+        if not done:
+            self.debts.owe(key)
+        return count
+
+    async def clear(self) -> int:
+        """Everything at once, in constant time; so nothing is counted: 0."""
+        await self.purge_all()
+        return 0
+
+    async def purge_all(self, *, soft: bool = False) -> bool:
+        """True when it is done; else it is owed."""
+        done = await self._advance(None, soft=soft)
+        if not done:
+            self.debts.owe_all()
+        return done
+
+    async def purge_tag(self, tag: bytes, *, soft: bool = False) -> bool:
+        """True when it is done; else it is owed."""
+        done = await self._advance(tag, soft=soft)
+        if not done:
+            self.debts.owe_tag(tag)
+        return done
+
+    async def purge_matching(
+        self, matches: Callable[[bytes], bool], *, soft: bool = False, dry_run: bool = False
+    ) -> AsyncIterator[Progress]:
+        """Purge every resource whose primary key *matches*, telling how far it has come.
+
+        Raises Unsupported where keys cannot be listed, and what the client raises: whoever
+        asked for this wants to know. Nothing else waits for it.
+        """
+        looked_at = purged = 0
+        async for batch in self.driver.scan():
+            for _, value in batch:
+                key = codec.key_of(value)
+                looked_at += 1
+                if key is not None and matches(key):
+                    purged += 1
+                    if not dry_run:
+                        await self.purge(key, soft=soft)
+            yield Progress(looked_at, purged)
+
+    def stats(self) -> StoreStats:
+        return StoreStats()
+
+    async def close(self) -> None:
+        await self.breaker.close()
+        await self.driver.close()
+
+    async def put_block(self, name: str, value: bytes) -> bool:
+        async def put() -> bool:
+            await self.driver.put_block(name, value, layout.ABANDONED)
+            return True
+
+        return await self.breaker.run("write", put, False, write=True)
+
+    async def keep_blocks(self, names: Sequence[str], seconds: float) -> None:
+        names = list(names)
+        await self.breaker.run(
+            "keep", lambda: self.driver.keep_blocks(names, seconds), None, write=True
+        )
+
+    def drop_later(self, names: Sequence[str]) -> None:
+        """Give back the blocks of a body that was not published; nobody waits."""
+        names = list(names)
+
+        async def drop() -> None:
+            await self.breaker.run("drop", lambda: self.driver.drop_blocks(names), None, write=True)
+
+        if names:
+            self.tasks.spawn(drop(), "store drop")
+
+    def _owe_if_away(self, key: bytes) -> None:
+        # What must not be used any more is still there: better none of the resource than that.
+        if not self.breaker.writable:
+            self.debts.owe(key)
+
+    def _moved(self, key: bytes, body: Body) -> bodies.Moved:
+        async def moved() -> Place | None:
+            self.rows.forget(key)
+            return await self._place(key, body)
+
+        return moved
+
+    async def _place(self, key: bytes, body: Body) -> Place | None:
+        result = self.rows.recall(key)
+        if result is None or body.digest not in result.places:
+            result = await self.rows.find(key)
+        return None if result is None else result.places.get(body.digest)
+
+    async def _get_blocks(self, names: Sequence[str]) -> Sequence[object] | None:
+        return await self.breaker.run("read", lambda: self.driver.get_blocks(names), None)
+
+    async def _advance(self, tag: bytes | None, *, soft: bool) -> bool:
+        self.rows.forget(None)
+        message = self.rows.notice(notices.ALL if tag is None else notices.TAG, tag or b"")
+
+        async def advance() -> int:
+            return await self.driver.advance(tag, soft=soft, message=message)
+
+        return bool(await self.breaker.run("purge", advance, 0, write=True))
+
+    async def _repay(self) -> None:
+        if self.debts:
+            await self.debts.repay(self.driver, self.rows.notice)
+
+
+def _all_stale(resource: Resource) -> Resource:
+    return Resource(tuple(one.marked_stale() for one in resource.variants))

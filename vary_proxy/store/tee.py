@@ -1,0 +1,80 @@
+"""Writes one body to the shared store and, while it is small, to memory."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.store import codec
+from vary_proxy.store.base import TooLarge
+from vary_proxy.store.bodies import SharedWriter
+
+if TYPE_CHECKING:
+    from vary_proxy.store.layered import LayeredStore
+
+
+class TeeWriter:
+    """Fulfils vary_proxy.store.base.Writer. *shared* None: memory goes on alone."""
+
+    def __init__(
+        self,
+        store: LayeredStore,
+        key: bytes,
+        max_variants: int,
+        shared: SharedWriter | None,
+        limit: int,
+    ) -> None:
+        self._store = store
+        self._key = key
+        self._max_variants = max_variants
+        self._shared = shared
+        self._limit = limit  # bytes that memory takes; below 0: this body is not for it
+        self._chunks: list[bytes] | None = [] if limit >= 0 else None
+        self._length = 0
+        self._digest = hashlib.sha256() if shared is None else None
+
+    async def __aenter__(self) -> TeeWriter:
+        if self._shared is not None:
+            await self._shared.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._chunks = None
+        if self._shared is not None:
+            await self._shared.__aexit__(kind, error, trace)
+
+    async def write(self, chunk: bytes) -> None:
+        self._length += len(chunk)
+        if self._chunks is not None:
+            if self._length > self._limit:
+                self._chunks = None
+            else:
+                self._chunks.append(chunk)
+        if self._shared is not None:
+            await self._shared.write(chunk)
+        elif self._chunks is None:
+            raise TooLarge
+        if self._digest is not None:
+            self._digest.update(chunk)
+
+    async def commit(self, stored: StoredResponse) -> StoredResponse:
+        if self._shared is not None:
+            stored = await self._shared.commit(stored)
+            # Refused by a store that is well: purged meanwhile, or not admitted. Not ours then.
+            visible = self._shared.published or not self._store.shared.breaker.writable
+        else:
+            assert self._digest is not None
+            digest = self._digest.digest()[: codec.DIGEST]
+            stored = replace(stored, body=Body(digest, self._length))
+            visible = True
+        if visible:
+            self._store.learn(self._key, stored, self._max_variants, self._chunks)
+        return stored
