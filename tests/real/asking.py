@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 
@@ -73,6 +74,20 @@ async def asking(url: str) -> AsyncIterator[Asker]:
     jar = aiohttp.DummyCookieJar()
     async with aiohttp.ClientSession(cookie_jar=jar, auto_decompress=False) as session:
         yield Asker(url, session)
+
+
+async def raw(url: str, request: bytes) -> Got:
+    """The answer to exactly these bytes, from a connection that the server must then close."""
+    address = URL(url)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        writer.write(request)
+        head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+    first, *lines = head.decode("latin-1").split("\r\n")
+    fields = CIMultiDict(tuple(line.split(": ", 1)) for line in lines)
+    return Got(int(first.split(" ")[1]), CIMultiDictProxy(fields), body)
 
 
 def curl(*args: str | Path) -> str:

@@ -84,8 +84,8 @@ class AwsStub:
                 self.asked.append(asked)
                 if not await self._answer(asked, writer):
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the client has gone, or the loop ends; streams complain of a cancelled task
         finally:
             self._writers.discard(writer)
             writer.close()

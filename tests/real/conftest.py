@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +11,7 @@ import pytest
 
 from tests.real.awsstub import AwsStub, aws_stub
 from tests.real.objects import Object, fill, objects
-from tests.real.servers import SERVERS, S3Server
+from tests.real.servers import ROOT, SERVERS, S3Server
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ def filled(s3: S3Server) -> Filled:
     """The server with the five hundred objects, less those that it cannot keep."""
     kept, refused = fill(s3, objects())
     return Filled(s3, kept, refused)
+
+
+@pytest.fixture(scope="session")
+def stub_url() -> Iterator[str]:
+    """The stub as a process, ended by the end of its input."""
+    args = [sys.executable, "-m", "tests.real.awsstub"]
+    with subprocess.Popen(
+        args, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
 
 
 @pytest.fixture

@@ -152,7 +152,10 @@ def _sizes(dice: random.Random, count: int) -> list[int]:
 
 
 def fill(server: S3Server, wanted: Iterable[Object]) -> tuple[list[Object], list[str]]:
-    """Put *wanted* into the bucket; those that it keeps unchanged, and the keys of the others."""
+    """Put *wanted* into the bucket; those that it keeps, and the keys of the others.
+
+    What has an odd key is read back: a server may well take it and keep something else.
+    """
     writer, reader = server.client(), server.client(signed=False)
     kept: list[Object] = []
     refused: list[str] = []
@@ -169,7 +172,8 @@ def _keeps(bucket: str, writer: Any, reader: Any, one: Object) -> bool:
     where = {"Bucket": bucket, "Key": one.key}
     try:
         writer.put_object(**where, Body=one.body, CacheControl=CACHE_CONTROL, ACL="public-read")
-        content: bytes = reader.get_object(**where)["Body"].read()
+        if one.key not in ODD_KEYS:
+            return True
+        return bool(reader.get_object(**where)["Body"].read() == one.body)
     except (BotoCoreError, ClientError):
         return False
-    return content == one.body

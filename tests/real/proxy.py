@@ -1,18 +1,18 @@
-"""A vary-proxy process: the installed command, as users run it."""
+"""A vary-proxy process: ``vary-proxy run``, as users run it."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.real.servers import BIN
-
+ROOT = Path(__file__).resolve().parents[2]
 STARTS_WITHIN = 30.0  # seconds
 
 
@@ -38,10 +38,11 @@ def running_proxy(directory: Path, *args: str | Path) -> Iterator[Proxy]:
     log = directory / "vary-proxy.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [BIN / "vary-proxy", "run", *args, "--listen", "127.0.0.1:0"],
+            [sys.executable, "-m", "vary_proxy", "run", *args, "--listen", "127.0.0.1:0"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
+            cwd=ROOT,
             env={**os.environ, "NO_COLOR": "1"},
         )
         try:
