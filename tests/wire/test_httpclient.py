@@ -419,25 +419,28 @@ async def test_a_client_that_leaves_mid_upload_ends_the_exchange() -> None:
         assert got == [b"abc", b""]
 
 
-async def test_the_first_byte_deadline_waits_for_the_upload() -> None:
+async def test_the_first_byte_deadline_begins_when_the_upload_has_ended() -> None:
     async def slow() -> AsyncIterator[bytes]:
-        for _ in range(4):
-            await asyncio.sleep(0.05)
+        for _ in range(3):
+            await asyncio.sleep(0.2)
             yield b"x"
 
-    async def silent(peer: Peer) -> None:
-        await peer.head()
-        await peer.left()
-
     got: list[bytes] = []
-    request = ask(b"PUT", has_body=True, body_length=4)
-    async with serving(takes(4, OK, got), silent) as origin:
-        async with client(origin, first_byte_timeout=0.1) as http:
-            assert await read(await http.fetch(request, slow())) == b"ok"
-        async with client(origin, first_byte_timeout=0.1) as http:
-            with pytest.raises(OriginFailure) as failure:
-                await http.fetch(request, slow())
-            assert failure.value.error == "http_response_timeout"
+    request = ask(b"PUT", has_body=True, body_length=3)
+    async with serving(takes(3, OK, got)) as origin, client(origin, first_byte_timeout=0.5) as http:
+        assert await read(await http.fetch(request, slow())) == b"ok"
+
+
+async def test_the_first_byte_deadline_holds_after_an_upload() -> None:
+    got: list[bytes] = []
+    request = ask(b"PUT", has_body=True, body_length=3)
+    async with (
+        serving(takes(3, b"", got)) as origin,
+        client(origin, first_byte_timeout=0.1) as http,
+    ):
+        with pytest.raises(OriginFailure) as failure:
+            await http.fetch(request, chunks_of(b"abc"))
+        assert failure.value.error == "http_response_timeout"
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.wire.raworigin import (
     OK,
@@ -124,6 +127,36 @@ def test_the_chunked_coding_reads_the_same_however_it_is_split() -> None:
     decoder = Chunks(Limits())
     assert b"".join(p for at in CODED for p in decoder.feed(bytes([at]))) == plain
     assert decoder.rest == b""
+
+
+def decoded(parts: list[bytes]) -> tuple[bytes, bytes | None] | None:
+    """Body and rest; None when the framing is broken."""
+    decoder, out = Chunks(Limits()), b""
+    try:
+        for at, part in enumerate(parts):
+            out += b"".join(decoder.feed(part)) if part else b""
+            if decoder.rest is not None:
+                return out, decoder.rest + b"".join(parts[at + 1 :])
+    except OriginFailure:
+        return None
+    return out, None
+
+
+SOUP = st.lists(
+    st.sampled_from([b"0", b"3", b"A", b"abc", b"\r\n", b"\r", b"\n", b";x", b" ", b"T: 1", b"\0"]),
+    max_size=16,
+).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(SOUP, st.lists(st.integers(0, 40), max_size=4))
+def test_any_chunked_coding_reads_the_same_however_it_is_split(
+    soup: bytes, cuts: list[int]
+) -> None:
+    coded = b"3\r\nabc\r\n" + soup
+    bounds = [0, *sorted(min(cut, len(coded)) for cut in cuts), len(coded)]
+    parts = [coded[start:end] for start, end in pairwise(bounds)]
+    assert decoded(parts) == decoded([coded])
 
 
 def test_big_chunks_are_passed_through_uncopied() -> None:
@@ -270,10 +303,10 @@ async def test_a_deadline_met_does_not_ring_later() -> None:
         await peer.send(COUNTED[-1:])
         await peer.left()
 
-    async with serving(script) as origin, client(origin, first_byte_timeout=0.05) as http:
+    async with serving(script) as origin, client(origin, first_byte_timeout=0.3) as http:
         assert await outcome(http, ask()) == (200, b"ok")
         response = await http.fetch(ask())
-        await asyncio.sleep(0.12)
+        await asyncio.sleep(0.7)
         proceed.set()
         assert await read(response) == b"hello"
         assert origin.connections == 1

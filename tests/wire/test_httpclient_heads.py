@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.wire.raworigin import (
     OK,
@@ -391,3 +395,40 @@ async def test_endless_interim_responses_are_a_failure() -> None:
 async def test_a_tunnel_is_never_opened() -> None:
     async with serving(keeps(OK)) as origin, client(origin) as http:
         assert await outcome(http, ask(b"CONNECT", b"x:443")) == "http_protocol_error"
+
+
+HEADS = st.lists(
+    st.sampled_from(
+        [
+            b"HTTP/1.1 ",
+            b"200",
+            b" OK",
+            b"\r\n",
+            b"\r",
+            b"\n",
+            b"\0",
+            b" ",
+            b"\t",
+            b":",
+            b",",
+            b"\xff",
+        ]
+        + [b"Content-Length", b"Transfer-Encoding", b"chunked", b"5", b"A: 1\r\n", b"Keep-Alive"]
+    ),
+    max_size=24,
+).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(HEADS)
+def test_any_head_is_read_or_refused_and_never_grows_lines(junk: bytes) -> None:
+    with contextlib.suppress(OriginFailure):
+        block = b"HTTP/1.1 200 OK\r\n" + junk + b"\r\n\r\n"
+        end = head_end(block, LIMITS)
+        response, minor = read_head(block[:end], LIMITS)
+        response, framing = read_framing(response, minor, b"GET")
+        for name, value in response.fields.items:
+            assert name == name.lower() != b""
+            assert not set(b"\r\n\0") & set(name + value)
+        assert len(response.fields.lines(b"content-length")) <= 1
+        assert (framing.length is None) or not framing.chunked

@@ -251,7 +251,7 @@ async def test_a_request_is_sent_at_most_twice(how: str) -> None:
 
 
 async def test_a_timeout_on_a_reused_connection_is_no_reason_to_ask_again() -> None:
-    async with serving(keeps(OK, b"")) as origin, client(origin, first_byte_timeout=0.05) as http:
+    async with serving(keeps(OK, b"")) as origin, client(origin, first_byte_timeout=0.3) as http:
         assert await outcome(http, ask()) == (200, b"ok")
         assert await outcome(http, ask()) == "http_response_timeout"
         assert (origin.connections, len(origin.heads)) == (1, 2)
@@ -324,7 +324,7 @@ async def test_a_cancelled_fetch_ends_its_connection() -> None:
 
     async with serving(script, replies(OK)) as origin, client(origin, limit=1) as http:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
+            async with asyncio.timeout(0.2):
                 await http.fetch(ask())
         await until(lambda: left)
         assert await outcome(http, ask()) == (200, b"ok")
@@ -348,7 +348,7 @@ async def test_a_cancelled_upload_ends_with_the_fetch() -> None:
 
     async with serving(script) as origin, client(origin) as http:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
+            async with asyncio.timeout(0.2):
                 await http.fetch(ask(b"POST", has_body=True), body())
         assert "body" in ended
         await until(lambda: len(ended) == 2)
@@ -408,7 +408,7 @@ async def test_the_limit_is_a_limit_and_a_wait() -> None:
 
 
 async def test_a_limit_that_stays_reached_is_503() -> None:
-    limits = {"limit": 1, "connect_timeout": 0.05}
+    limits = {"limit": 1, "connect_timeout": 0.3}
     async with serving(keeps(b"")) as origin, client(origin, **limits) as http:
         async with asyncio.TaskGroup() as group:
             first = group.create_task(outcome(http, ask()))
