@@ -138,7 +138,8 @@ def _value(value: object) -> str:
 def _combined(line: Line) -> str:
     stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(float(str(line["time"]))))
     what = _plain(f"{line['method']} {line['path']}")
-    return f'{line["client"] or "-"} - - [{stamp}] "{what} HTTP/1.1" {line["status"]} {line["bytes"]}'
+    client, status, sent = line["client"] or "-", line["status"], line["bytes"]
+    return f'{client} - - [{stamp}] "{what} HTTP/1.1" {status} {sent}'
 
 
 def _pretty(line: Line) -> str:
@@ -148,7 +149,11 @@ def _pretty(line: Line) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(one if one.isprintable() and one != '"' else f"\\x{ord(one):02x}" for one in text)
+    return "".join(one if _is_plain(one) else f"\\x{ord(one):02x}" for one in text)
+
+
+def _is_plain(one: str) -> bool:
+    return one.isprintable() and one != '"'
 
 
 _FORMS: dict[str, Callable[[Line], str]] = {

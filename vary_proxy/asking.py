@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vary_proxy.core import keys
+from vary_proxy.core import cors, edge, keys
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import OriginKey, Policy
@@ -28,7 +28,6 @@ class Ask:
     policy: Policy
     key: bytes
     names: tuple[bytes, ...]
-    origin_value: bytes | None
     trusted: bool
     candidates: tuple[StoredResponse, ...] = ()
     filling: bool = False
@@ -39,10 +38,10 @@ class Ask:
 
     def select(self, names: tuple[bytes, ...]) -> Selecting:
         """This request's selecting values for *names* and all those known."""
-        exact = self.policy.cache.origin_key is OriginKey.EXACT
-        return keys.select(
-            {*names, *self.names}, self.request.fields, self.origin_value, exact_origin=exact
-        )
+        key = self.policy.cache.origin_key
+        exact = key is OriginKey.EXACT
+        value = None if exact else cors.key_value(self.policy.cors, key, self.request)
+        return keys.select({*names, *self.names}, self.request.fields, value, exact_origin=exact)
 
 
 def flight_name(ask: Ask, wanted: Selecting) -> bytes:
@@ -83,4 +82,4 @@ def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
         names.discard(b"origin")
     else:
         names.add(b"origin")
-    return tuple(sorted(names))
+    return tuple(sorted(names - edge.hidden(policy)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from re import Pattern
+from typing import TypeVar
 
 from vary_proxy.conditions import Conditions, conditions
 from vary_proxy.core.corspolicy import CorsPolicy
@@ -21,6 +21,7 @@ from vary_proxy.core.policy import (
     VaryPolicy,
 )
 from vary_proxy.layering import effective
+from vary_proxy.matching import name_pattern
 from vary_proxy.rules import CompiledRule, RuleBook
 from vary_proxy.settings import (
     CacheRule,
@@ -34,6 +35,7 @@ from vary_proxy.settings import (
 )
 
 _BASE = CachePolicy()
+T = TypeVar("T")
 
 
 def compile_rules(
@@ -104,18 +106,18 @@ def cache_policy(rule: CacheRule) -> CachePolicy:
         enabled=rule.enabled,
         ttl=_ttl(rule.ttl or TtlRule()),
         stale_while_revalidate=_or(rule.stale_while_revalidate, _BASE.stale_while_revalidate),
-        stale_if_error=_or(rule.stale_if_error, _BASE.stale_if_error),
-        collapse=_BASE.collapse if rule.collapse is None else rule.collapse,
+        stale_if_error=rule.stale_if_error,
+        collapse=_or(rule.collapse, _BASE.collapse),
         honour_request=rule.request_directives != "ignore",
         store_set_cookie=rule.set_cookie == "store",
-        heuristic=_BASE.heuristic if rule.heuristic is None else rule.heuristic,
+        heuristic=_or(rule.heuristic, _BASE.heuristic),
         query=_query(key.query) if key is not None and key.query is not None else QueryKey(),
         origin_key=(key.origin if key is not None else None) or OriginKey.EXACT,
-        max_variants=_BASE.max_variants if rule.variants is None else rule.variants,
+        max_variants=_or(rule.variants, _BASE.max_variants),
     )
 
 
-def _or(value: float | None, default: float) -> float:
+def _or(value: T | None, default: T) -> T:
     return default if value is None else value
 
 
@@ -129,17 +131,3 @@ def _query(rule: QueryRule) -> QueryKey:
         only=None if rule.only is None else tuple(map(name_pattern, rule.only)),
         sort=bool(rule.sort),
     )
-
-
-def name_pattern(glob: str) -> Pattern[bytes]:
-    """The glob of a parameter's name as a pattern that is to match it whole, in linear time."""
-    first, *rest = (_literal(part) for part in re.sub(r"\*+", "*", glob).split("*"))
-    if not rest:
-        return re.compile(first, re.DOTALL)
-    # Each part stands as early as it can, for good: no backtracking between the stars.
-    middle = b"".join(b"(?>.*?%s)" % part for part in rest[:-1])
-    return re.compile(first + middle + b".*" + rest[-1], re.DOTALL)
-
-
-def _literal(part: str) -> bytes:
-    return b"".join(b"." if one == "?" else re.escape(one.encode()) for one in part)

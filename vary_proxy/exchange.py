@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from vary_proxy import replies
+from vary_proxy import preflights, replies
 from vary_proxy.asking import NO_VARY, Ask, flight_name, key_names, may_share, plain
 from vary_proxy.channel import Channel
 from vary_proxy.core import (
@@ -22,6 +22,8 @@ from vary_proxy.core import (
 )
 from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.message import Record, Reply, Request
+from vary_proxy.core.policy import PreflightMode
+from vary_proxy.core.preflight import is_preflight
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.fetching import Fetcher
 from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Flights, Landed, Landing, Validated
@@ -52,7 +54,10 @@ class Exchange:
         self._trusted = trusted
         self._flights = Flights()
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
-        self._passer = Passer(self._fetcher, rules, origins, store, self._flights, clock, trusted)
+        self._kept = preflights.Kept(clock)
+        self._passer = Passer(
+            self._fetcher, rules, origins, store, self._flights, clock, trusted, self._kept.drop
+        )
 
     async def answer(self, request: Request, channel: Channel) -> Reply:
         """The reply to *request*; failures of the origin become replies of ours."""
@@ -61,12 +66,27 @@ class Exchange:
         if forwarding.loops(request):
             return replies.failure(walk, OriginFailure("proxy_loop_detected"), self._clock())
         try:
+            if is_preflight(request):
+                return await self._preflight(walk)
             outside = reuse.outside(request, policy)
             if outside is not None:
                 return await self._passer.run(walk, outside.reason)
             return await self._cached(walk)
         except OriginFailure as failure:
             return replies.failure(walk, failure, self._clock())
+
+    async def _preflight(self, walk: Walk) -> Reply:
+        reply = preflights.at_the_edge(walk, self._clock())
+        if reply is not None:
+            return reply
+        if walk.policy.preflight is not PreflightMode.CACHE:
+            walk.record.preflight = "forwarded"
+            return await self._passer.run(walk, "method")
+        key = keys.primary_key(walk.request, walk.policy)
+        kept = self._kept.find(walk, key)
+        if kept is not None:
+            return kept
+        return await self._kept.keep(walk, key, await self._passer.run(walk, "method"))
 
     async def _cached(self, walk: Walk) -> Reply:
         request, policy = walk.request, walk.policy
@@ -78,7 +98,6 @@ class Exchange:
             policy,
             key,
             names,
-            None,
             self._trusted(request.client),
             interim=walk.channel.interim,
         )
@@ -231,7 +250,9 @@ class Exchange:
         code: int,
     ) -> Reply:
         stale = ask.stale
-        if stale is not None and reuse.stands_in(stale, walk.policy, self._clock()):
+        if stale is not None and reuse.stands_in(
+            stale, walk.policy, self._clock(), disconnected=error is not None
+        ):
             told = replace(status, fwd_status=code, detail="stale-if-error")
             reply = await self._from_store(walk, ask, stale, told)
             if reply is not None:

@@ -94,11 +94,19 @@ def _cache(cache: CachePolicy) -> dict[str, Any]:
     return {
         "lifetime": _lifetime(cache.ttl, heuristic=cache.heuristic),
         "stale_while_revalidate": written_duration(cache.stale_while_revalidate),
-        "stale_if_error": written_duration(cache.stale_if_error),
+        "stale_if_error": _on_error(cache.stale_if_error),
         "collapse": cache.collapse,
         "request_directives": "honour" if cache.honour_request else "ignore",
         "set_cookie": "store" if cache.store_set_cookie else "default",
     }
+
+
+def _on_error(seconds: float | None) -> str:
+    return "1d without a connection, 0" if seconds is None else written_duration(seconds)
+
+
+def _without_answer(window: float | None) -> str:
+    return "1d without a connection, 0s on 5xx" if window is None else written_duration(window)
 
 
 def _lifetime(ttl: TtlPolicy, *, heuristic: bool) -> str:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from vary_proxy.core.policy import CorsMode, PreflightMode
 from vary_proxy.problems import Problem
-from vary_proxy.settings import CorsRule, Defaults, Settings
+from vary_proxy.settings import Defaults, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +34,6 @@ def layers(settings: Settings) -> Iterator[tuple[str, Defaults]]:
     yield "defaults", settings.defaults
     for at, rule in enumerate(settings.rules):
         yield f"rules[{at}]", rule
-
-
-def _cors_mode(mode: CorsMode) -> Callable[[Settings], Iterator[str]]:
-    def asked(settings: Settings) -> Iterator[str]:
-        for path, layer in layers(settings):
-            if layer.cors is not None and _mode(layer.cors) is mode:
-                yield f"{path}.cors"
-
-    return asked
-
-
-def _mode(rule: CorsRule) -> CorsMode | None:
-    return rule.mode or (CorsMode.OVERRIDE if rule.policy is not None else None)
-
-
-def _preflight(mode: PreflightMode) -> Callable[[Settings], Iterator[str]]:
-    def asked(settings: Settings) -> Iterator[str]:
-        return (f"{path}.preflight" for path, layer in layers(settings) if layer.preflight is mode)
-
-    return asked
 
 
 def _origin(key: str) -> Callable[[Settings], Iterator[str]]:
@@ -94,17 +73,9 @@ def _when(path: str, holds: Callable[[Settings], bool]) -> Callable[[Settings], 
     return asked
 
 
-_EDGE = "write passthrough, and let the origin send the CORS fields"
-_FORWARD = "write preflight: forward"
 _MEMORY = "write type: memory"
 
 MISSING: tuple[Missing, ...] = (
-    Missing("cors mode fill", _cors_mode(CorsMode.FILL), _EDGE),
-    Missing("cors mode override", _cors_mode(CorsMode.OVERRIDE), _EDGE),
-    Missing("cors mode strip", _cors_mode(CorsMode.STRIP), _EDGE),
-    Missing("preflight cache", _preflight(PreflightMode.CACHE), _FORWARD),
-    Missing("preflight synthesize", _preflight(PreflightMode.SYNTHESIZE), _FORWARD),
-    Missing("preflight deny", _preflight(PreflightMode.DENY), _FORWARD),
     Missing("store redis", _store("redis"), _MEMORY),
     Missing("store aiocache", _store("aiocache"), _MEMORY),
     Missing(
@@ -127,6 +98,8 @@ MISSING: tuple[Missing, ...] = (
         "leave it out",
     ),
     Missing(
-        "log format", _when("log.format", lambda s: s.log.format != "json"), "write format: json"
+        "this log format",
+        _when("log.format", lambda s: s.log.format != "json"),
+        "write format: json",
     ),
 )

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from vary_proxy.asking import Ask, key_names
 from vary_proxy.core import (
+    edge,
     forwarding,
     freshness,
     parts,
@@ -24,7 +25,7 @@ from vary_proxy.core import (
 from vary_proxy.core.delivery import received
 from vary_proxy.core.directives import of_response
 from vary_proxy.core.message import Fields, Response
-from vary_proxy.core.policy import Policy
+from vary_proxy.core.policy import CorsMode, Policy
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
@@ -87,7 +88,7 @@ class Fetcher:
     async def _land(self, ask: Ask, flight: Flight) -> Landing:
         requested = self._clock()
         response = await self._send(ask)
-        head = _judged_head(response.head, self._clock())
+        head = self._judged_head(ask, response.head)
         if head.status == 304 and ask.candidates:
             await response.close()
             landing = await self._not_modified(ask, head, requested)
@@ -97,7 +98,7 @@ class Fetcher:
             ask = replace(ask, candidates=(), filling=False, whole=True)
             requested = self._clock()
             response = await self._send(ask)
-            head = _judged_head(response.head, self._clock())
+            head = self._judged_head(ask, response.head)
             if unsure and _has_family(head.fields):
                 self._carries_cors[ask.policy.origin] = False
         elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
@@ -120,18 +121,23 @@ class Fetcher:
             ask = replace(ask, part=None)
         return await self._judge(ask, flight, response, head, requested)
 
+    def _judged_head(self, ask: Ask, head: Response) -> Response:
+        """*head* as it is judged, stored and delivered: end to end, CORS where it is not ours."""
+        fields = edge.received(ask.policy, forwarding.end_to_end(head.fields))
+        return Response(head.status, received(fields, self._clock()), head.reason)
+
     def _prefers_stale(self, ask: Ask, head: Response) -> bool:
         return (
             ask.stale is not None
             and head.status in STANDS_IN_FOR
-            and reuse.stands_in(ask.stale, ask.policy, self._clock())
+            and reuse.stands_in(ask.stale, ask.policy, self._clock(), disconnected=False)
         )
 
     async def _judge(
         self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
     ) -> Landing:
         now = self._clock()
-        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
         verdict = storing.judge(
             ask.request, head, effective, ask.policy, now, whole=not response.close_delimited
         )
@@ -194,17 +200,17 @@ class Fetcher:
 
     async def _not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:
         """What a 304 comes to; None when it says nothing usable and all must be fetched."""
-        stored = validation.identified(head, ask.candidates)
+        stored = validation.identified(head, ask.candidates) or _sole(ask)
         if stored is None:
-            return _taken_at_its_word(ask, head)
-        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+            return None
+        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
         if effective.star:
             return None
         if not ask.filling:
             # A 304 that leaves Vary out says nothing new about it (RFC 9111 §3.2).
             if b"vary" not in head.fields:
                 merged = Fields(tuple((b"vary", line) for line in stored.fields.lines(b"vary")))
-                effective = vary.effective(merged, ask.policy.vary, ask.request.method)
+                effective = vary.effective(merged, edge.nominated(ask.policy), ask.request.method)
         elif not self._may_fill(ask, head, stored):
             return None
         now = self._clock()
@@ -223,6 +229,8 @@ class Fetcher:
 
     def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:
         """False when a 304 without CORS fields may be a bare one rather than a refusal."""
+        if ask.policy.cors_mode in _OURS:
+            return True
         if b"origin" not in ask.request.fields and not _has_family(sibling.fields):
             return True
         if _has_family(head.fields):
@@ -242,7 +250,7 @@ class Fetcher:
         if not validation.head_agrees(stored, head):
             await self._store.replace(ask.key, stored, stored.marked_stale())
             return
-        effective = vary.effective(head.fields, ask.policy.vary, ask.request.method)
+        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
         if effective.star:
             return
         fields = vary.dress(head.fields.without(_FRAMING), effective)
@@ -251,24 +259,20 @@ class Fetcher:
         await self._store.replace(ask.key, stored, fresh)
 
 
+_OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of CORS there
 _RANGE = frozenset((b"range", b"if-range"))
 _FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
 _BY_REQUESTER = frozenset(("request-no-store", "authorization", "method", "presigned"))
 
 
-def _judged_head(head: Response, now: float) -> Response:
-    return Response(head.status, received(forwarding.end_to_end(head.fields), now), head.reason)
+def _sole(ask: Ask) -> StoredResponse | None:
+    """The one response asked about, which a 304 under another tag means all the same.
 
-
-def _taken_at_its_word(ask: Ask, head: Response) -> Landing | None:
-    """A 304 under another tag than the only one asked about: what is held may be used, since
-    the origin says so, but nothing of it may be updated (RFC 9111 §4.3.4).
+    The origin found our single tag to match; what it calls its own by now does not replace the
+    tag of the bytes that we hold.
     """
-    if ask.filling or len(ask.candidates) != 1:
-        return None
-    stored = ask.candidates[0]
-    return Validated(stored, vary.effective(stored.fields, ask.policy.vary, b"GET"))
+    return ask.candidates[0] if len(ask.candidates) == 1 and not ask.filling else None
 
 
 def _has_family(fields: Fields) -> bool:

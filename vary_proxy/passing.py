@@ -12,7 +12,7 @@ from typing import Protocol
 
 from vary_proxy import replies
 from vary_proxy.asking import NO_VARY, Ask, key_names
-from vary_proxy.core import delivery, forwarding, invalidation, keys
+from vary_proxy.core import delivery, edge, forwarding, invalidation, keys
 from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.message import Fields, Reply, Request, Response
 from vary_proxy.core.policy import Policy
@@ -37,6 +37,7 @@ class Passer:
         flights: Flights,
         clock: Callable[[], float],
         trusted: Callable[[str], bool],
+        dropped: Callable[[bytes], None],
     ) -> None:
         self._fetcher = fetcher
         self._rules = rules
@@ -45,6 +46,7 @@ class Passer:
         self._flights = flights
         self._clock = clock
         self._trusted = trusted
+        self._dropped = dropped  # told of every key that is dropped
 
     async def run(self, walk: Walk, reason: str) -> Reply:
         """Outside the cache: everything goes on as it is, Vary repaired."""
@@ -57,7 +59,8 @@ class Passer:
         requested = self._clock()
         response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
         await self._invalidate(request, response.head)
-        fields = delivery.received(forwarding.end_to_end(response.head.fields), self._clock())
+        fields = edge.received(policy, forwarding.end_to_end(response.head.fields))
+        fields = delivery.received(fields, self._clock())
         status = CacheStatus(fwd=reason)
         if request.method == b"POST" and policy.cache.enabled:
             head = Response(response.head.status, fields, response.head.reason)
@@ -75,7 +78,7 @@ class Passer:
         """A response to POST may be kept for later GETs, where it says so (RFC 9110 §9.3.3)."""
         key = keys.primary_key(walk.request, walk.policy)
         names = key_names(NO_VARY, walk.policy)
-        ask = Ask(walk.request, walk.policy, key, names, None, trusted=False)
+        ask = Ask(walk.request, walk.policy, key, names, trusted=False)
         landing = await self._fetcher.adopt(ask, response, head, requested)
         if not isinstance(landing, Landed):
             return replies.alone(walk, response, head.fields, status)
@@ -92,6 +95,7 @@ class Passer:
             plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
             key = keys.primary_key(plain, self._rules.match(plain))
             self._flights.ground(key)
+            self._dropped(key)
             await self._store.purge(key)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from vary_proxy.channel import Channel
-from vary_proxy.core import delivery, vary
+from vary_proxy.core import cors, delivery, edge, vary
 from vary_proxy.core.delivery import CacheStatus, Plan
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.message import Buffer, Fields, Record, Reply, Request
@@ -38,14 +38,20 @@ class Walk:
         self.record.vary_action = effective.action
         self.record.vary_added = effective.added
 
+    def dressed(self, fields: Fields) -> Fields:
+        """*fields* with the CORS family and the Vary that this requester gets."""
+        applied = edge.delivered(self.policy, fields, self.request)
+        self.record.cors = applied.verdict.kind.value
+        self.record.cors_reason = cors.blocked(self.request, applied.verdict) or ""
+        return applied.fields
+
 
 async def from_store(
     walk: Walk, store: Store, key: bytes, stored: StoredResponse, status: CacheStatus, now: float
 ) -> Reply | None:
     """The reply that *stored* gives; None when its body has gone."""
-    plan = delivery.compose(
-        walk.request, stored, stored.fields, status, now, length=stored.body.length
-    )
+    fields = walk.dressed(stored.fields)
+    plan = delivery.compose(walk.request, stored, fields, status, now, length=stored.body.length)
     chunks: list[Buffer] = []
     for at, piece in enumerate(plan.pieces):
         if isinstance(piece, bytes):
@@ -89,9 +95,8 @@ def from_spool(
 ) -> Reply:
     """The reply that a response still arriving gives."""
     length = spool.size if spool.finished else spool.length
-    plan = delivery.compose(
-        walk.request, draft, draft.fields, status, now, aged=False, length=length
-    )
+    fields = walk.dressed(draft.fields)
+    plan = delivery.compose(walk.request, draft, fields, status, now, aged=False, length=length)
     walk.record.stored = status.stored
     stream: AsyncIterator[Buffer] | None = None
     if len(plan.pieces) == 1 and isinstance(plan.pieces[0], Span):
@@ -120,13 +125,13 @@ async def _spooled(
 def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:
     """A response passed to its requester, and to nobody else."""
     head = response.head
-    effective = vary.effective(fields, walk.policy.vary, walk.request.method)
+    effective = vary.effective(fields, edge.nominated(walk.policy), walk.request.method)
     walk.note(effective)
     walk.record.cache = "pass"
     walk.record.reason = status.detail
     walk.record.origin_status = head.status
     dressed = delivery.chained(
-        vary.dress(fields, effective), replace(status, fwd_status=head.status)
+        walk.dressed(vary.dress(fields, effective)), replace(status, fwd_status=head.status)
     )
     return Reply(
         head.status,
@@ -214,10 +219,11 @@ def _own(
         message,
         proxy_error=proxy_error,
         cache_detail=cache_detail,
-        vary=vary.for_errors(walk.policy.vary, walk.request.method),
+        vary=vary.for_errors(edge.nominated(walk.policy), walk.request.method),
         close=walk.request.has_body,
         date=format_date(now),
     )
+    reply.fields = walk.dressed(reply.fields)
     reply.bodiless = walk.request.method == b"HEAD"
     reply.record = walk.record
     return reply

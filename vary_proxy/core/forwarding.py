@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vary_proxy.core import syntax
+from vary_proxy.core import edge, syntax
 from vary_proxy.core.message import Fields, Pair, Request
-from vary_proxy.core.policy import CorsMode, OriginHeader, Policy
+from vary_proxy.core.policy import OriginHeader, Policy
 
 PSEUDONYM = b"vary-proxy"
 MOST_HOPS = 8  # through ourselves, before it is called a loop
@@ -95,17 +95,13 @@ def to_origin(
 
 _REPLACED = frozenset((b"host", b"expect", b"content-length"))
 _TELLING = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
-_CORS_REQUEST = frozenset(
-    (b"origin", b"access-control-request-method", b"access-control-request-headers")
-)
 
 
 def _ours_to_set(policy: Policy, hop: Hop) -> frozenset[bytes]:
     names = _REPLACED | _TELLING
     if not hop.trusted:
         names |= _FROM_TRUSTED_ONLY
-    if policy.cors_mode is CorsMode.OVERRIDE:
-        names |= _CORS_REQUEST
+    names |= edge.hidden(policy)
     if policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT):
         names |= {b"origin"}
     return names

@@ -24,7 +24,8 @@ def born_at(fields: Fields, requested: float, received: float) -> float:
     instant = None if date is None else syntax.http_date(date, received)
     apparent = 0.0 if instant is None else max(0.0, received - instant)
     value = fields.combined(b"age")
-    stated = 0 if value is None else syntax.delta_seconds(value)
+    # Of a list the first member counts (RFC 9111 §5.1).
+    stated = 0 if value is None else syntax.delta_seconds(value.partition(b",")[0].strip(b" \t"))
     if stated is None:  # an Age that cannot be read hides how old the response is
         stated = syntax.MAX_SECONDS
     # What is under a second cannot be told from the granularity of Date.
@@ -134,9 +135,20 @@ def revalidate_window(stored: StoredResponse, policy: CachePolicy) -> float:
     return float(said) if said is not None else policy.stale_while_revalidate
 
 
-def error_window(stored: StoredResponse, policy: CachePolicy) -> float:
-    """Seconds past its lifetime for which *stored* may stand in for an error (RFC 5861 §4)."""
+DISCONNECTED = 86400.0
+
+
+def error_window(stored: StoredResponse, policy: CachePolicy, *, disconnected: bool) -> float:
+    """Seconds past its lifetime for which *stored* may stand in for an error (RFC 5861 §4).
+
+    Where neither the origin nor a rule says anything, a day when there is no connection to the
+    origin (*disconnected*, RFC 9111 §4.2.4), and nothing when it answers with an error.
+    """
     if forbids_stale(stored) or stored.status >= 400:
         return 0.0
     said = stored.directives.stale_if_error
-    return float(said) if said is not None else policy.stale_if_error
+    if said is not None:
+        return float(said)
+    if policy.stale_if_error is not None:
+        return policy.stale_if_error
+    return DISCONNECTED if disconnected else 0.0

@@ -100,7 +100,7 @@ class CachePolicy:
     enabled: bool = True
     ttl: TtlPolicy = TtlPolicy()
     stale_while_revalidate: float = 0.0  # seconds past its lifetime, where the origin is silent
-    stale_if_error: float = 0.0
+    stale_if_error: float | None = None  # None: a day without a connection, no 5xx
     collapse: bool = True
     honour_request: bool = True  # the client's Cache-Control (RFC 9111 §5.2.1)
     store_set_cookie: bool = False  # also without ``public``

@@ -196,10 +196,11 @@ def _ask(stored: StoredResponse, reason: str) -> Decision:
     return Forward(reason)
 
 
-def stands_in(stored: StoredResponse, policy: Policy, now: float) -> bool:
+def stands_in(stored: StoredResponse, policy: Policy, now: float, *, disconnected: bool) -> bool:
     """True when *stored* may be served although the origin failed (RFC 9111 §4.2.4, RFC 5861 §4).
 
-    Only for a request without directives that ask for better.
+    *disconnected*: there was no answer at all; else it was an error.
     """
     ttl = freshness.stored_lifetime(stored, policy.cache) - freshness.current_age(stored, now)
-    return ttl > 0 or -ttl < freshness.error_window(stored, policy.cache)
+    window = freshness.error_window(stored, policy.cache, disconnected=disconnected)
+    return ttl > 0 or -ttl < window

@@ -1,0 +1,192 @@
+"""Where a rule owns CORS: one stored response for every Origin, answered from the rule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.exchange.conftest import Edge
+from vary_proxy.core.corspolicy import compile_policy
+from vary_proxy.core.policy import CorsMode, Policy, PreflightMode
+
+A, B, EVIL = b"https://a.example", b"https://b.example", b"https://evil.example"
+THREE = b"Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
+LIST = compile_policy(
+    "app",
+    origins=["https://a.example", "https://b.example"],
+    methods=["GET", "PUT"],
+    headers=["Content-Type"],
+    credentials=True,
+    max_age=600,
+)
+STAR = compile_policy("public", origins=["*"], methods=["GET"], headers=["Range"], max_age=600)
+OVERRIDE = Policy(cors=LIST, cors_mode=CorsMode.OVERRIDE, preflight=PreflightMode.SYNTHESIZE)
+
+
+def preflight(origin: bytes = A, method: bytes = b"PUT", **fields: bytes) -> dict[str, object]:
+    return {"origin": origin, "access_control_request_method": method, **fields}
+
+
+async def test_one_stored_response_serves_every_origin(edges: Callable[..., Edge]) -> None:
+    edge = edges(OVERRIDE)
+    edge.origin.replies(
+        200, cache_control=b"max-age=60", acao=b"*", access_control_max_age=b"5", body=b"x"
+    )
+    plain = await edge.get("/a")
+    allowed = await edge.get("/a", origin=A)
+    other = await edge.get("/a", origin=B)
+    refused = await edge.get("/a", origin=EVIL)
+    assert edge.origin.asked == 1
+    assert edge.store.stats().stored_responses == 1
+    assert plain["access-control-allow-origin"] is None
+    assert (
+        allowed["access-control-allow-origin"],
+        allowed["access-control-allow-credentials"],
+    ) == (
+        A,
+        b"true",
+    )
+    assert other["access-control-allow-origin"] == B
+    assert refused["access-control-allow-origin"] is None
+    assert allowed["access-control-max-age"] is None
+    assert {reply["vary"] for reply in (plain, allowed, other, refused)} == {b"Origin"}
+    assert edge.origin.last.fields.get(b"origin") is None
+    assert refused.record.cors_reason == "origin"
+
+
+async def test_a_constant_policy_needs_no_vary(edges: Callable[..., Edge]) -> None:
+    edge = edges(replace(OVERRIDE, cors=STAR))
+    edge.origin.replies(200, cache_control=b"max-age=60", vary=b"Origin, Accept-Encoding")
+    for fields in ({}, {"origin": A}):
+        reply = await edge.get("/a", **fields)
+        assert reply["access-control-allow-origin"] == b"*"
+        assert reply["vary"] == b"Accept-Encoding"
+
+
+async def test_every_status_has_the_family(edges: Callable[..., Edge]) -> None:
+    edge = edges(OVERRIDE)
+    for status in (200, 301, 404, 416, 500):
+        edge.origin.replies(status, location=b"/b")
+        reply = await edge.get(f"/{status}", origin=A)
+        assert reply["access-control-allow-origin"] == A, status
+        assert reply["vary"] == b"Origin"
+    edge.origin.fails()
+    down = await edge.get("/down", origin=A)
+    assert (down.status, down["access-control-allow-origin"]) == (502, A)
+    edge.origin.replies(200, etag=b'"1"', cache_control=b"max-age=60")
+    await edge.get("/e")
+    unchanged = await edge.get("/e", origin=A, if_none_match=b'"1"')
+    assert (unchanged.status, unchanged["access-control-allow-origin"]) == (304, A)
+
+
+async def test_a_changed_policy_holds_at_once(edges: Callable[..., Edge]) -> None:
+    edge = edges(OVERRIDE)
+    edge.origin.replies(200, cache_control=b"max-age=60", body=b"x")
+    assert (await edge.get("/a", origin=EVIL))["access-control-allow-origin"] is None
+    opened = compile_policy("app", origins=["https://evil.example"], max_age=None)
+    edge.rules.policy = replace(OVERRIDE, cors=opened)
+    assert (await edge.get("/a", origin=EVIL))["access-control-allow-origin"] == EVIL
+    assert edge.origin.asked == 1
+
+
+async def test_fill_leaves_the_origins_word_and_gives_ours_where_there_is_none(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(replace(OVERRIDE, cors_mode=CorsMode.FILL))
+    edge.origin.replies(200, cache_control=b"max-age=60", acao=b"https://theirs.example")
+    theirs = await edge.get("/a", origin=A)
+    edge.origin.replies(200, cache_control=b"max-age=60")
+    ours = await edge.get("/b", origin=A)
+    assert theirs["access-control-allow-origin"] == b"https://theirs.example"
+    assert ours["access-control-allow-origin"] == A
+
+
+async def test_strip_takes_all_of_it(edges: Callable[..., Edge]) -> None:
+    edge = edges(Policy(cors_mode=CorsMode.STRIP))
+    edge.origin.replies(200, acao=b"*", access_control_expose_headers=b"ETag")
+    reply = await edge.get("/a", origin=A)
+    assert not [name for name in reply.fields.names() if name.startswith(b"access-control-")]
+
+
+async def test_a_preflight_is_answered_without_the_origin(edges: Callable[..., Edge]) -> None:
+    edge = edges(OVERRIDE)
+    reply = await edge.send("/a", b"OPTIONS", **preflight())
+    assert (reply.status, reply.body) == (204, b"")
+    assert reply["access-control-allow-origin"] == A
+    assert b"PUT" in (reply["access-control-allow-methods"] or b"")
+    assert reply["access-control-max-age"] == b"600"
+    assert reply["vary"] is not None
+    assert edge.origin.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        (preflight(EVIL), "origin"),
+        (preflight(method=b"DELETE"), "method"),
+        (preflight(access_control_request_headers=b"x-secret"), "header"),
+        (preflight(b"null"), "null-origin"),
+    ],
+)
+async def test_a_refused_preflight_names_the_fault_to_the_log_alone(
+    edges: Callable[..., Edge], asked: dict[str, object], reason: str
+) -> None:
+    edge = edges(OVERRIDE)
+    reply = await edge.send("/a", b"OPTIONS", **asked)
+    assert reply.status == 403
+    assert reply["vary"] == THREE
+    assert not [name for name in reply.fields.names() if name.startswith(b"access-control-")]
+    assert reply.record.cors_reason == reason
+    assert reason.encode() not in reply.body
+
+
+@pytest.mark.parametrize("fields", [{}, {"origin": A}, {"access_control_request_method": b"PUT"}])
+async def test_any_other_options_goes_to_the_origin(
+    edges: Callable[..., Edge], fields: dict[str, bytes]
+) -> None:
+    edge = edges(OVERRIDE)
+    edge.origin.replies(200, allow=b"GET")
+    assert (await edge.send("/a", b"OPTIONS", **fields))["allow"] == b"GET"
+
+
+async def test_deny_denies_all(edges: Callable[..., Edge]) -> None:
+    edge = edges(Policy(preflight=PreflightMode.DENY))
+    reply = await edge.send("/a", b"OPTIONS", **preflight())
+    assert (reply.status, edge.origin.asked) == (403, 0)
+
+
+async def test_kept_preflights_are_told_apart_by_all_they_depend_on(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    first = preflight(access_control_request_headers=b"x-b, X-A")
+    same = preflight(access_control_request_headers=b"x-a,x-b")
+    others = [preflight(B), preflight(method=b"DELETE"), preflight()]
+    for _ in range(4):
+        edge.origin.replies(
+            204, acao=A, access_control_max_age=b"60", cache_control=b"max-age=9999"
+        )
+    await edge.send("/a", b"OPTIONS", **first)
+    hit = await edge.send("/a", b"OPTIONS", **same)
+    assert (hit.status, hit["access-control-allow-origin"]) == (204, A)
+    assert hit.cache_status == "vary-proxy; hit; ttl=60"
+    assert edge.origin.asked == 1
+    for other in others:
+        await edge.send("/a", b"OPTIONS", **other)
+    assert edge.origin.asked == 4
+    edge.clock.forward(61)
+    edge.origin.replies(204)
+    await edge.send("/a", b"OPTIONS", **same)
+    assert edge.origin.asked == 5
+
+
+async def test_kept_preflights_go_with_their_url(edges: Callable[..., Edge]) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    for _ in range(2):
+        edge.origin.replies(204, acao=A, access_control_max_age=b"60")
+        await edge.send("/a", b"OPTIONS", **preflight())
+        edge.origin.replies(200)
+        await edge.send("/a", b"PUT", body=b"x")
+    assert edge.origin.asked == 4
