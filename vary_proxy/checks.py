@@ -14,7 +14,7 @@ from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
 from vary_proxy.features import layers
 from vary_proxy.layering import effective
 from vary_proxy.problems import Problem, alternatives, one_of, shown
-from vary_proxy.settings import Address, Settings
+from vary_proxy.settings import Address, Defaults, Settings
 
 Places = Mapping[str, str]
 _OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
@@ -26,23 +26,25 @@ def check(settings: Settings, places: Places, unread: Collection[str]) -> list[P
     *unread* are the paths at which something could not be read: what only follows from that
     is left out.
     """
+    touched = {outer for one in unread for outer in _around(one)}
     found = (*_origins(settings), *_listeners(settings), *_sizes(settings), *_rules(settings))
     return [
         Problem(place(places, path), path, what, remedy)
         for path, what, remedy in found
-        if not any(_is_within(one, path) for one in unread)
+        if path not in touched
     ]
 
 
-def _is_within(path: str, outer: str) -> bool:
-    return path == outer or path.startswith((f"{outer}.", f"{outer}["))
+def _around(path: str) -> Iterator[str]:
+    """*path*, and the path of everything that it lies in."""
+    while path:
+        yield path
+        path = path[: max(path.rfind("."), path.rfind("["), 0)]
 
 
 def place(places: Places, path: str) -> str:
     """Where *path* stood, or the nearest thing around it."""
-    while path and path not in places:
-        path = path[: max(path.rfind("."), path.rfind("["), 0)]
-    return places.get(path, "")
+    return next((places[one] for one in _around(path) if one in places), places.get("", ""))
 
 
 Finding = tuple[str, str, str]
@@ -100,25 +102,26 @@ def _rules(settings: Settings) -> Iterator[Finding]:
         path = f"rules[{at}]"
         if at + 1 < len(settings.rules) and is_catch_all(rule):
             remedy = "put it last, or say under match: what it is for"
-            yield f"{path}.match", "matches everything, so no later rule is ever reached", remedy
+            yield path, "matches everything, so no later rule is ever reached", remedy
         first = names.setdefault(rule_name(rule, at), path)
         if first != path:
             yield f"{path}.name", f"{shown(rule.name or '')} names {first}", "choose another name"
-    for path, _ in layers(settings):
-        yield from _layer(settings, path)
+    for path, layer in layers(settings):
+        yield from _layer(settings, layer, path)
+    silent = [rule for rule in settings.rules if rule.origin is None]
+    covered = settings.rules and is_catch_all(settings.rules[-1])
+    if (silent or not covered) and not settings.defaults.origin and len(settings.origins) > 1:
+        remedy = f"add defaults: {{origin: NAME}} with {alternatives(settings.origins)}"
+        yield "defaults.origin", "several origins and none chosen", remedy
 
 
-def _layer(settings: Settings, path: str) -> Iterator[Finding]:
-    layer = dict(layers(settings))[path]
+def _layer(settings: Settings, layer: Defaults, path: str) -> Iterator[Finding]:
     whole = effective(settings, layer)
     assert whole.cors is not None
     mode = whole.cors.mode
     if layer.origin is not None and layer.origin not in settings.origins:
         remedy = one_of(layer.origin, settings.origins)
         yield f"{path}.origin", f"no origin is named {shown(layer.origin)}", remedy
-    elif whole.origin is None and settings.origins:
-        remedy = f"write origin: {alternatives(settings.origins)}"
-        yield f"{path}.origin", "several origins and none chosen", remedy
     if layer.cors is not None and layer.cors.policy not in (None, *settings.cors):
         remedy = one_of(layer.cors.policy or "", settings.cors)
         what = f"no cors policy is named {shown(layer.cors.policy or '')}"

@@ -110,7 +110,10 @@ def _document(root: Node | None, empty: Node) -> Node:
 def _as_overrides(overrides: Overrides) -> list[Override]:
     if not isinstance(overrides, Mapping):
         return list(overrides)
-    return [Override(steps_of(path) or (path,), text, path) for path, text in overrides.items()]
+    return [
+        Override(steps_of(path) or (path,), text, path or "flag")
+        for path, text in overrides.items()
+    ]
 
 
 def _order(problem: Problem) -> tuple[str, int, int]:

@@ -61,16 +61,21 @@ class Expansion:
     def _file(self, name: str) -> str:
         try:
             path = self.directory / name
-            if path.exists() and not path.is_file():  # a pipe could be waited on for ever
-                raise Wrong(f"{name} is not a regular file", "name a file")
-            with path.open("rb") as file:
-                content = file.read(_MAX_FILE + 1)
+            # A pipe could be waited on for ever.
+            content = None if path.exists() and not path.is_file() else _head(path)
         except (OSError, ValueError) as error:
             reason = (error.strerror if isinstance(error, OSError) else None) or "not a path"
             raise Wrong(f"cannot read the file {name}: {reason}", "correct the path") from None
+        if content is None:
+            raise Wrong(f"{name} is not a regular file", "name a file")
         if len(content) > _MAX_FILE:
             raise Wrong(f"the file {name} is larger than {_MAX_FILE} bytes", "name a smaller one")
         try:
             return content.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise Wrong(f"the file {name} is not UTF-8 text", "save it as UTF-8") from None
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_MAX_FILE + 1)

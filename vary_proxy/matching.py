@@ -9,6 +9,7 @@ stays within one segment and ``**`` does not; a path's segments end at ``/``, a 
 from __future__ import annotations
 
 import re
+from re import Pattern
 
 from vary_proxy.core.automaton import Automaton, build
 from vary_proxy.core.patterns import Chain, Chars, Node, PatternError, Repeat, parse
@@ -77,6 +78,25 @@ def host_matcher(text: str) -> Matcher:
 
 def value_matcher(text: str) -> Matcher:
     return _matcher(text, "")
+
+
+def name_pattern(text: str) -> Pattern[bytes]:
+    """The glob or ``~`` expression of a parameter's name, to be matched whole, in linear time."""
+    _matcher(text, "")
+    if text.startswith("~"):
+        if len(re.findall(r"(?<!\\)(?:[*+]|\{\d+,\})", re.sub(r"\[.*?\]", "", text))) > 1:
+            raise Wrong(f"{shown(text)} repeats without bound more than once", "list several")
+        return re.compile(text[1:].encode(), re.DOTALL)
+    first, *rest = (_bytes_pattern(part) for part in re.sub(r"\*+", "*", text).split("*"))
+    if not rest:
+        return re.compile(first, re.DOTALL)
+    # Each part stands as early as it can, for good: no backtracking between the stars.
+    middle = b"".join(b"(?>.*?%s)" % part for part in rest[:-1])
+    return re.compile(first + middle + b".*" + rest[-1], re.DOTALL)
+
+
+def _bytes_pattern(part: str) -> bytes:
+    return b"".join(b"." if one == "?" else re.escape(one.encode()) for one in part)
 
 
 def _matcher(text: str, separator: str) -> Matcher:

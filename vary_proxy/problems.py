@@ -20,7 +20,8 @@ class Problem:
 
     def __str__(self) -> str:
         said = f"{self.what}; {self.remedy}" if self.remedy else self.what
-        return ": ".join(part for part in (self.where, self.path, said) if part)
+        text = ": ".join(part for part in (self.where, self.path, said) if part)
+        return text if text.isprintable() else re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f]", "?", text)
 
 
 class ConfigError(Exception):
@@ -44,7 +45,7 @@ def shown(text: str) -> str:
     """*text* as a message repeats it: quoted, on one line, short, without user information."""
     text = re.sub(r"(?<=//)[^/@]*@", "***@", text)
     text = text if len(text) <= 80 else f"{text[:77]}..."
-    return json.dumps(text, ensure_ascii=not text.isprintable())
+    return f'"{text}"' if text.isprintable() else json.dumps(text)
 
 
 def one_of(given: str, known: Iterable[str]) -> str:

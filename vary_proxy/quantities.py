@@ -12,12 +12,12 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from vary_proxy.core.policy import OriginHeader
-from vary_proxy.matching import host_matcher, path_matcher, value_matcher
+from vary_proxy.matching import host_matcher, name_pattern, path_matcher, value_matcher
 from vary_proxy.problems import Wrong, one_of, shown
 from vary_proxy.settings import Address, HostRule, OriginHeaderRule, OriginUrl
 
 DURATION = r"(0|(\d{1,9}(\.\d{1,6})?(ms|s|m|h|d|w))+)"
-SIZE = r"\d{1,18}(\.\d{1,6})?(B|KiB|MiB|GiB|TiB)?"
+SIZE = r"(\d{1,18}B?|\d{1,18}(\.\d{1,6})?[KMGT]iB)"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _LONGEST = 10 * 365 * 86400.0
@@ -31,12 +31,14 @@ _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)
 def duration(text: str) -> float:
     """Seconds."""
     if not re.fullmatch(DURATION, text):
-        unit = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text) else "250ms, 5s, 1h or 7d"
+        unit = (
+            f"{text}s or {text}ms" if re.fullmatch(r"\d+(\.\d+)?", text) else "250ms, 5s, 1h or 7d"
+        )
         raise Wrong(
             f"{shown(text)} is not a duration", f"write it with its unit, for example {unit}"
         )
     parts = re.findall(r"([\d.]+)([a-z]+)", text)
-    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    seconds = float(sum(float(number) * _SECONDS[unit] for number, unit in parts))
     if seconds > _LONGEST:
         raise Wrong(f"{shown(text)} is longer than ten years", "write a shorter duration")
     return seconds
@@ -138,7 +140,8 @@ def origin_url(text: str) -> OriginUrl:
     example = "write scheme://host[:port], for example http://minio:9000"
     found = _URL.fullmatch(text)
     if found is None:
-        near = f"write http://{text}" if _AUTHORITY.fullmatch(text.split("/")[0]) else example
+        is_near = _AUTHORITY.fullmatch(text.split("/")[0]) and "@" not in text
+        near = f"write http://{text}" if is_near else example
         raise Wrong(f"{shown(text)} is not a URL", near)
     scheme = found["scheme"].lower()
     if scheme not in ("http", "https"):
@@ -247,6 +250,11 @@ def glob(text: str) -> str:
     return text
 
 
+def name_match(text: str) -> str:
+    name_pattern(text)
+    return text
+
+
 def text(text: str) -> str:
     return text
 
@@ -262,6 +270,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "origin_url": origin_url,
     "secret_url": secret_url,
     "secret": text,
+    "cors_origin": text,  # judged by core.corspolicy
     "host_rule": host_rule,
     "origin_header": origin_header,
     "label": label,
@@ -271,5 +280,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "path_glob": path_glob,
     "host_glob": host_glob,
     "glob": glob,
+    "name_match": name_match,
 }
 SECRET = frozenset(("secret", "secret_url"))

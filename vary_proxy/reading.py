@@ -25,7 +25,8 @@ from vary_proxy.yaml12 import Node, Scalar, Sequence
 
 FAILED: Any = object()
 ALIASES: dict[type, dict[str, str]] = {Origin: {"url": "urls"}}  # as written -> as held
-_TRUTH = {"true": True, "on": True, "false": False, "off": False}
+_TRUTH = {"true": True, "True": True, "TRUE": True, "on": True}
+_TRUTH |= {"false": False, "False": False, "FALSE": False, "off": False}
 
 
 @cache
@@ -78,7 +79,7 @@ class Reader:
             self.places[_join(path, short)] = node.where
         else:
             example = alternatives(list(hints(cls))[:3])
-            return self.report(node, path, f"{_said(node)} is no mapping", f"write keys: {example}")
+            return self.report(node, path, f"{_said(node)} where keys belong", f"write {example}")
         for key in required(cls):
             if key not in given:
                 shown_key = next(iter(ALIASES.get(cls, {})), key)
@@ -95,7 +96,7 @@ class Reader:
             if field not in known:
                 self.report(key, here, "unknown key", _unknown(key.text, [*known, *aliases]))
             elif field in given:
-                self.report(key, path, f"both {key.text} and another form of it", "keep one")
+                self.report(key, path, "both url and urls are given", "keep one")
             elif not self._is_absent(child, here):
                 given[field] = self._value(known[field], child, here)
         return given
@@ -182,7 +183,7 @@ class Reader:
     def _dict(self, key_hint: Any, hint: Any, node: Node, path: str) -> Any:
         if not isinstance(node, yaml12.Mapping):
             return self.report(
-                node, path, f"{_said(node)} is no mapping", "write name: value pairs"
+                node, path, f"{_said(node)} where names belong", "write name: value pairs"
             )
         read: dict[str, Any] = {}
         _, kind = plain(key_hint)
@@ -238,10 +239,17 @@ def _unknown(key: str, known: list[str]) -> str:
 
 
 def _truth(text: str) -> bool:
-    found = _TRUTH.get(text.lower())
+    found = _TRUTH.get(text)
     if found is None:
-        near = {"yes": "write true", "y": "write true", "no": "write false", "n": "write false"}
-        remedy = near.get(text.lower(), "write true or false")
+        near = {
+            "yes": "true",
+            "on": "true",
+            "1": "true",
+            "no": "false",
+            "off": "false",
+            "0": "false",
+        }
+        remedy = f"write {near.get(text.lower(), 'true or false')}"
         raise Wrong(f"{shown(text)} is neither true nor false", remedy)
     return found
 

@@ -20,7 +20,7 @@ from vary_proxy.settings import Settings
 
 Schema = dict[str, Any]
 
-_TEXT: Schema = {"type": "string"}
+_TEXT: Schema = {"type": ["string", "number", "boolean"]}  # as an unquoted word may look
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$\{"}
 _LABEL = "^[A-Za-z0-9_][A-Za-z0-9_-]{0,63}$"
 _NAME = r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -41,6 +41,7 @@ KINDS: dict[str, Schema] = {
         ]
     },
     "origin_url": {"type": "string", "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^/?#@]+"},
+    "cors_origin": {"type": ["string", "null"]},  # ``null`` is an origin, when listed
     "host_rule": _TEXT,
     "origin_header": {"type": "string", "pattern": "^(auto|forward|strip|inject:https?://.+)$"},
     "label": {"type": "string", "pattern": _LABEL},
@@ -52,6 +53,7 @@ KINDS: dict[str, Schema] = {
     "path_glob": {"type": "string", "pattern": "^[~/*]"},
     "host_glob": _TEXT,
     "glob": _TEXT,
+    "name_match": _TEXT,
 }
 
 

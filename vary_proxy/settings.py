@@ -170,7 +170,7 @@ class Store(_Frozen, frozen=True, kw_only=True):
 class Cors(_Frozen, frozen=True, kw_only=True):
     """One named policy, as written: core.corspolicy judges and compiles it."""
 
-    origins: tuple[str, ...]
+    origins: tuple[Annotated[str, "cors_origin"], ...]
     methods: tuple[str, ...] = ("GET", "HEAD")
     headers: tuple[str, ...] = ()
     expose: tuple[str, ...] = ()
@@ -189,7 +189,7 @@ class Match(_Frozen, frozen=True, kw_only=True):
     path: tuple[Annotated[str, "path_glob"], ...] = ()
     host: tuple[Annotated[str, "host_glob"], ...] = ()
     methods: tuple[Annotated[str, "method"], ...] = ()
-    query: dict[str, Annotated[str, "glob"]] = {}
+    query: dict[Annotated[str, "glob"], Annotated[str, "glob"]] = {}
     headers: dict[Annotated[str, "name"], Annotated[str, "glob"]] = {}
 
 
@@ -206,8 +206,8 @@ class CorsRule(_Frozen, frozen=True, kw_only=True):
 
 
 class QueryRule(_Frozen, frozen=True, kw_only=True):
-    ignore: tuple[Annotated[str, "glob"], ...] | None = None
-    only: tuple[Annotated[str, "glob"], ...] | None = None
+    ignore: tuple[Annotated[str, "name_match"], ...] | None = None
+    only: tuple[Annotated[str, "name_match"], ...] | None = None
     sort: bool | None = None
 
 
