@@ -1,0 +1,184 @@
+"""The commands as users run them: results on stdout, messages on stderr, exit statuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = "origins: {main: http://a.example}\n"
+BAD = "origins: {main: a.example}\nstore: {typ: memory}\n"
+
+
+def run(*args: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("VARY_PROXY_")}
+    return subprocess.run(
+        [sys.executable, "-m", "vary_proxy", *args],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd or ROOT,
+        env={**clean, "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    return tmp_path
+
+
+def test_help_lists_every_command_and_imports_none() -> None:
+    found = run("--help")
+    assert found.returncode == 0
+    for verb in ("run", "demo", "validate", "config", "schema", "explain", "version", "completion"):
+        assert f"\n  {verb} " in found.stdout
+    code = (
+        "import sys; from vary_proxy.cli import status; status(['--help']);"
+        "heavy = {'aiohttp', 'msgspec', 'yaml', 'rich', 'redis', 'asyncio', 'uvloop'};"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "said"),
+    [
+        ([], 2, "Usage:"),
+        (["validat"], 2, "did you mean validate?"),
+        (["run", "--nope"], 2, "No such option"),
+        (["run", "--origin"], 2, "requires an argument"),
+        (["run", "-c", "missing.yaml"], 1, "missing.yaml: cannot read it: No such file"),
+        (["run", "-c", "bad.yaml"], 1, 'bad.yaml:1:17: origins.main: "a.example" is not a URL'),
+        (["run"], 1, "origins: nothing to stand in front of"),
+        (["run", "--origin", "a.example:80"], 2, "write http://a.example:80"),
+        (["run", "--origin", "http://a/?q"], 2, "is not a path"),
+        (["run", "--origin", "http://a", "--listen", "8080"], 2, "for example 0.0.0.0:8080"),
+        (["run", "--origin", "http://a", "--set", "x"], 2, "write --set path.to.key=value"),
+        (["run", "--origin", "http://a", "--set", "stor.type=memory"], 2, "did you mean store?"),
+        (["run", "-c", "good.yaml", "--loop", "fast"], 2, "'fast' is not one of"),
+        (["validate", "missing.yaml"], 2, "there is no file missing.yaml"),
+        (["validate", "bad.yaml"], 1, "bad.yaml:2:9: store.typ: unknown key; did you mean type?"),
+        (["validate", "bad.yaml", "good.yaml"], 1, "bad.yaml: 2 problems"),
+        (["validate", "."], 1, "Is a directory"),
+        (["config", "show", "-c", "bad.yaml"], 1, "bad.yaml:2:9"),
+        (["explain", "GET"], 2, "Missing argument"),
+        (["explain", "GET", "no-slash", "--origin", "http://a"], 2, "is no URL"),
+        (["explain", "G T", "/", "--origin", "http://a"], 2, "no request can carry"),
+        (["explain", "GET", "/", "-H", "x", "--origin", "http://a"], 2, "is no field"),
+        (["explain", "GET", "/", "-c", "bad.yaml"], 1, "bad.yaml:2:9"),
+        (
+            ["explain", "GET", "/", "-c", "good.yaml", "--live", "--via", "http://127.0.0.1:1"],
+            3,
+            "cannot reach",
+        ),
+        (["completion", "tcsh"], 2, "'tcsh' is not one of"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_told_plainly(args: list[str], status: int, said: str, file: Path) -> None:
+    found = run(*args, cwd=file)
+    assert found.returncode == status, found
+    assert said in found.stderr
+    assert "Traceback" not in found.stderr
+    assert found.stdout == (
+        "good.yaml: valid\n" if "good.yaml" in args and "validate" in args else ""
+    )
+
+
+def test_validate_says_so_and_can_say_it_as_json(file: Path) -> None:
+    assert run("validate", "good.yaml", cwd=file).stdout == "good.yaml: valid\n"
+    found = run("validate", "good.yaml", "bad.yaml", "--json", cwd=file)
+    assert found.returncode == 1
+    good, bad = json.loads(found.stdout)["files"]
+    assert good == {"file": "good.yaml", "valid": True, "problems": []}
+    assert bad["problems"][1] == {
+        "where": "bad.yaml:2:9",
+        "path": "store.typ",
+        "what": "unknown key",
+        "remedy": "did you mean type?",
+    }
+
+
+def test_variables_count_and_unknown_ones_are_told(file: Path) -> None:
+    found = run("validate", "good.yaml", cwd=file, VARY_PROXY_STORE_TIMEOUT="soon")
+    assert found.returncode == 1
+    assert 'VARY_PROXY_STORE_TIMEOUT: store.timeout: "soon" is not a duration' in found.stderr
+    found = run("config", "show", cwd=file, VARY_PROXY_CONFIG="good.yaml", VARY_PROXY_LOG_LEVL="x")
+    assert found.returncode == 0
+    assert "did you mean VARY_PROXY_LOG_LEVEL?" in found.stderr
+
+
+def test_config_show_tells_every_source(file: Path) -> None:
+    args = ("-c", "good.yaml", "--set", "log.level=debug", "--listen", ":81")
+    environ = {"VARY_PROXY_SERVER_DRAIN_DELAY": "1s"}
+    found = run("config", "show", *args, "--json", cwd=file, **environ)
+    told = json.loads(found.stdout)
+    assert told["settings"]["log"]["level"] == "debug"
+    assert told["sources"]["log.level"] == "--set log.level"
+    assert told["sources"]["listen[0].address"] == "--listen"
+    assert told["sources"]["server.drain.delay"] == "VARY_PROXY_SERVER_DRAIN_DELAY"
+    assert told["sources"]["origins.main.url"] == "good.yaml:1:17"
+    assert told["sources"]["store.type"] == "default"
+    text = run("config", "show", *args, cwd=file, **environ).stdout
+    assert any(
+        line.split() == ["level:", "debug", "#", "--set", "log.level"] for line in text.splitlines()
+    )
+
+
+def test_a_file_in_the_directory_is_found(file: Path) -> None:
+    (file / "vary-proxy.yaml").write_text(GOOD)
+    found = run("config", "show", "--json", cwd=file)
+    assert json.loads(found.stdout)["sources"]["origins.main.url"] == "vary-proxy.yaml:1:17"
+    found = run("config", "show", "--json", "--origin", "http://b.example", cwd=file)
+    assert json.loads(found.stdout)["settings"]["origins"] == {
+        "default": json.loads(found.stdout)["settings"]["origins"]["default"]
+    }
+
+
+def test_the_schema_is_json() -> None:
+    assert json.loads(run("schema").stdout)["title"] == "Configuration of vary-proxy"
+
+
+def test_explain_names_the_rule_its_line_and_the_key() -> None:
+    args = ("-c", "config/rules.yaml", "-H", "Origin: https://a.example", "--json")
+    told = json.loads(run("explain", "GET", "/img/a.png?utm_x=1&v=2", *args).stdout)
+    assert (told["rule"], told["where"]) == ("images", "config/rules.yaml:28")
+    assert [one["reason"] for one in told["considered"]] == [
+        "no query parameter X-Amz-Signature",
+        "",
+        "images matched before it",
+        "images matched before it",
+    ]
+    assert told["key"]["primary"].endswith("/img/a.png?v=2")
+    assert told["key"]["selecting"]["origin"] == "https://a.example"
+    assert told["vary"]["by_origin"][1]["we_send"].startswith("Accept-Encoding, Origin, ")
+    assert told["cache"]["lifetime"] == "404: 10s, 5xx: 0, what the origin says, else 1h"
+    text = run("explain", "GET", "/img/a.png", *args[:-1]).stdout
+    assert "rule      images  (config/rules.yaml:28)" in text
+
+
+def test_version_and_completion() -> None:
+    from vary_proxy import __version__
+
+    assert run("version").stdout == run("--version").stdout == f"vary-proxy {__version__}\n"
+    assert json.loads(run("version", "--json").stdout)["vary-proxy"] == __version__
+    for shell in ("bash", "zsh", "fish"):
+        assert "_VARY_PROXY_COMPLETE" in run("completion", shell).stdout
+
+
+def test_nothing_is_coloured_and_a_closed_pipe_is_no_error(file: Path) -> None:
+    assert "\x1b" not in run("config", "show", "-c", "good.yaml", cwd=file, NO_COLOR="1").stdout
+    done = subprocess.run(
+        f"{sys.executable} -m vary_proxy schema | head -n 1; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.stdout == "{\n0\n"
+    assert done.stderr == ""
