@@ -24,8 +24,7 @@ def born_at(fields: Fields, requested: float, received: float) -> float:
     instant = None if date is None else syntax.http_date(date, received)
     apparent = 0.0 if instant is None else max(0.0, received - instant)
     value = fields.combined(b"age")
-    # Of a list the first member counts (RFC 9111 §5.1).
-    stated = 0 if value is None else syntax.delta_seconds(value.partition(b",")[0].strip(b" \t"))
+    stated = 0 if value is None else _stated_age(value)
     if stated is None:  # an Age that cannot be read hides how old the response is
         stated = syntax.MAX_SECONDS
     # What is under a second cannot be told from the granularity of Date.
@@ -36,6 +35,17 @@ def born_at(fields: Fields, requested: float, received: float) -> float:
 def current_age(stored: StoredResponse, now: float) -> float:
     """Seconds since *stored* was generated or last validated (RFC 9111 §4.2.3)."""
     return max(0.0, now - stored.born)
+
+
+def _stated_age(value: bytes) -> int | None:
+    """Seconds that Age states; None when it cannot be told.
+
+    Of a list the first member counts (RFC 9111 §5.1). Lines that somebody joined, as comma and
+    space show (RFC 9110 §5.2), may come from any hop: then nothing is known.
+    """
+    if b", " in value:
+        return None
+    return syntax.delta_seconds(value.partition(b",")[0].strip(b" \t"))
 
 
 def lifetime(
