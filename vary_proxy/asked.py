@@ -54,12 +54,11 @@ class Wire(Protocol):
 
 
 class Asked:
-    """A Channel, and what aiohttp's loop passes around as the request."""
+    """A Channel, and all that its connection knows of the request."""
 
     __slots__ = (
         "_body",
         "_options",
-        "_task",
         "expects",
         "keep_alive",
         "payload",
@@ -80,7 +79,6 @@ class Asked:
         self.wire = wire
         self._options = options
         self._body: AsyncIterator[bytes] | None = None
-        self._task: asyncio.Task[None] | None = None  # aiohttp clears it after the request
         self.request = request
         self.expects = head is not None and head.expects
         self.keep_alive = head is not None and head.persistent
@@ -130,7 +128,16 @@ class Asked:
     ) -> None:
         """Have the reply made and write it; ``keep_alive`` then says if another may follow."""
         started = time.monotonic()
-        reply = await self._reply(handler)
+        try:
+            if self.refused is None:
+                reply = await handler(self.request, self)
+            else:
+                reply = self._refusal(self.refused)
+        except BodyFailed as failed:
+            reply = _error(self._options, failed.status, failed.reason, failed.detail)
+        except Exception:
+            _log.exception("the answer to %r %r failed", self.request.method, self.request.target)
+            reply = _mistake(self._options)
         sender = Sender(self.wire, self.keep_alive and may_persist() and self.payload.is_eof())
         try:
             reply = await self._send(sender, reply)
@@ -139,17 +146,8 @@ class Asked:
             if observe is not None:
                 observe(self.request, reply, sender.sent, time.monotonic() - started)
 
-    async def _reply(self, handler: Handler) -> Reply:
-        if self.refused is not None:
-            refused = self.refused
-            return _error(self._options, refused.status, refused.message, refused.detail)
-        try:
-            return await handler(self.request, self)
-        except BodyFailed as failed:
-            return _error(self._options, failed.status, failed.reason, failed.detail)
-        except Exception:
-            _log.exception("the answer to %r %r failed", self.request.method, self.request.target)
-            return _mistake(self._options)
+    def _refusal(self, refused: Refused) -> Reply:
+        return _error(self._options, refused.status, refused.message, refused.detail)
 
     async def _send(self, sender: Sender, reply: Reply) -> Reply:
         """Write *reply*; return what was written in fact."""

@@ -1,9 +1,10 @@
 """One client connection: aiohttp's protocol, with our reader in and our writer out.
 
-aiohttp's low-level server keeps the connection: transport, flow control, keep-alive, and the
-loop that takes one request after the other. Its parser is not asked: Intake reads, Asked
-answers, and here they meet the socket and the clock. Every private name of aiohttp that we
-rely on is used in this class and nowhere else.
+aiohttp's low-level server keeps the connection: transport, flow control, keep-alive, the task
+of each client. Its parser is not asked, for it takes trailer fields for the fields of the next
+request and bounds no head as a whole: Intake reads, Asked answers, and here they meet the
+socket and the clock. Every private name of aiohttp that we rely on is used in this class and
+nowhere else.
 """
 
 from __future__ import annotations
@@ -100,9 +101,6 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         self._wire = None
         super().connection_lost(exc)
-        # aiohttp drops these, yet its loop may hold a request that came with the end.
-        self._request_factory = cast(Any, as_asked)
-        self._request_handler = cast(Any, _unanswered)
         for timer in (self._head_timer, self._watcher):
             if timer is not None:
                 timer.cancel()
@@ -157,7 +155,7 @@ class Connection(RequestHandler):
             self._head_timer.cancel()
             self._head_timer = None
         asked = Asked(self, self._options, request, head, payload, refused)
-        self._messages.append((cast(Any, asked), payload))
+        self._messages.append(cast(Any, asked))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -183,23 +181,48 @@ class Connection(RequestHandler):
 
     # Answering
 
-    async def answer(self, asked: Asked) -> Asked:
-        """Write the reply to *asked*, and make ready for the next request or for the end."""
+    async def start(self) -> None:
+        """Answer one request after the other; aiohttp runs this as the connection's task.
+
+        In place of aiohttp's own loop, which spends a task and a writer on every request.
+        """
         hub = self._hub
-        if self.transport is None:
-            asked.keep_alive = False
-            return asked
-        await asked.answer(hub.handler, self._may_persist, hub.observer)
-        if asked.keep_alive and self._may_persist():
-            self._intake.serving = False
-            if self._intake.pending:
-                self._intake.advance()
-            if self._buffer_paused:
-                self._resume_reading_if_drained()
-        else:
-            asked.keep_alive = False
-            await self._part(asked)
-        return asked
+        while not self._force_close:
+            if not self._messages:
+                self._waiter = self._loop.create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            asked = cast(Asked, self._messages.popleft())
+            self._current_request = cast(Any, asked)
+            try:
+                await asked.answer(hub.handler, self._may_persist, hub.observer)
+                if not asked.keep_alive or not self._may_persist():
+                    await self._part(asked)
+                    break
+            except BaseException:
+                self.reset()
+                raise
+            finally:
+                self._current_request = None
+            self._ready()
+        self._task_handler = None
+        if self.transport is not None:
+            self.transport.close()
+
+    def _ready(self) -> None:
+        """Take the next request if it is there, else be idle for as long as is allowed."""
+        self._intake.serving = False
+        if self._intake.pending:
+            self._intake.advance()
+        if self._buffer_paused:
+            self._resume_reading_if_drained()
+        self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
 
     def _may_persist(self) -> bool:
         return not (self._ended or self._hub.draining or self._intake.skipping)
@@ -222,10 +245,6 @@ class Connection(RequestHandler):
     def enough(self) -> None:
         if self._lingering is not None and not self._lingering.done():
             self._lingering.set_result(None)
-
-    async def finish_response(self, request: Any, resp: Any, start_time: float | None) -> Any:
-        """Nothing is left to do where aiohttp writes its responses: ``answer`` has written."""
-        return resp, False
 
     # Writing
 
@@ -269,27 +288,10 @@ class Connection(RequestHandler):
         return self._wire.get_write_buffer_size() if self._wire is not None else 0
 
 
-def as_asked(message: Any, *_: Any) -> Any:
-    """aiohttp's request factory: what ``take`` queued is the request."""
-    return message
-
-
-async def answer(asked: Any) -> Any:
-    """aiohttp's handler: the connection that a request came on answers it."""
-    return await asked.wire.answer(asked)
-
-
-async def _unanswered(asked: Asked) -> Asked:
-    asked.keep_alive = False
-    return asked
-
-
 class _NoParser:
     """Stands where aiohttp keeps its parser; Intake reads instead."""
 
     def pause_reading(self) -> None: ...
-
-    def message_consumed(self) -> None: ...
 
 
 _NO_PARSER = _NoParser()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from vary_proxy.core.message import Buffer, Pair, Reply
 from vary_proxy.core.wire import response_head
@@ -34,21 +34,15 @@ class Out(Protocol):
         """Wait until more may be written. Raises ConnectionError once nobody reads."""
 
 
-class _Framing(NamedTuple):
-    fields: list[Pair]
-    bodiless: bool
-    length: int | None  # bytes promised; None: chunked, or up to the end of the connection
-    chunked: bool
-
-
 class Sender:
     """Writes one reply; ``sent`` counts the bytes of content, ``persistent`` is decided here."""
 
-    __slots__ = ("_chunked", "_left", "_out", "persistent", "sent")
+    __slots__ = ("_bodiless", "_chunked", "_left", "_out", "persistent", "sent")
 
     def __init__(self, out: Out, persistent: bool) -> None:
         self._out = out
-        self._left: int | None = None
+        self._bodiless = False
+        self._left: int | None = None  # bytes promised and not yet written
         self._chunked = False
         self.persistent = persistent
         self.sent = 0
@@ -59,35 +53,45 @@ class Sender:
         The stream is closed in every case.
         """
         try:
-            framing = _frame(reply, method, version)
-            head = self._head(reply, framing, version)
-            self._left = framing.length
-            self._chunked = framing.chunked
-            if framing.bodiless:
+            head = self._head(reply, method, version)
+            if self._bodiless:
                 self._out.write((head,))
             else:
                 await self._body(head, reply)
         finally:
-            await _close(reply.stream)
+            if reply.stream is not None:
+                await _close(reply.stream)
         await self._out.drain()
 
-    def _head(self, reply: Reply, framing: _Framing, version: tuple[int, int]) -> bytes:
-        delimited = framing.bodiless or framing.chunked or framing.length is not None
-        self.persistent = self.persistent and delimited and not reply.close
-        fields = framing.fields
-        if framing.chunked:
-            fields.append((b"transfer-encoding", b"chunked"))
-        if not self.persistent:
+    def _head(self, reply: Reply, method: bytes, version: tuple[int, int]) -> bytes:
+        """The head, once it is settled how the body ends (RFC 9112 §6, §9.3)."""
+        status = reply.status
+        if not 200 <= status <= 999:  # 600 and above are invalid, and real (RFC 9110 §15)
+            raise ValueError(f"{status} is not a final status")
+        self._bodiless = reply.bodiless or status == 304 or status == 204 or method == b"HEAD"
+        fields, length = _own_fields(reply.fields.items, status != 204)
+        if not self._bodiless:
+            if length is None and reply.stream is None:
+                length = sum(map(len, reply.chunks))
+                fields.append((b"content-length", b"%d" % length))
+            self._left = length
+            self._chunked = length is None and version == (1, 1)
+            if self._chunked:
+                fields.append((b"transfer-encoding", b"chunked"))
+            elif length is None:
+                self.persistent = False
+        if not self.persistent or reply.close:
+            self.persistent = False
             fields.append((b"connection", b"close"))
         elif version == (1, 0):
             fields.append((b"connection", b"keep-alive"))
-        return response_head(reply.status, reply.reason, fields)
+        return response_head(status, reply.reason, fields)
 
     async def _body(self, head: bytes, reply: Reply) -> None:
         batch: list[Buffer] = [head]
         size = 0
         for chunk in reply.chunks:
-            for piece in _pieces(chunk):
+            for piece in (chunk,) if len(chunk) <= PIECE else _pieces(chunk):
                 size += self._frame_into(batch, piece)
                 if size >= PIECE:
                     self._out.write(batch)
@@ -163,28 +167,21 @@ def _pieces(chunk: Buffer) -> Iterator[Buffer]:
         yield view[at : at + PIECE]
 
 
-def _frame(reply: Reply, method: bytes, version: tuple[int, int]) -> _Framing:
-    """How the body of *reply* ends (RFC 9112 §6). Raises ValueError for an unusable length."""
-    status = reply.status
-    lengthless = status == 204 or status < 200
-    bodiless = lengthless or reply.bodiless or status == 304 or method == b"HEAD"
+def _own_fields(items: tuple[Pair, ...], lengthy: bool) -> tuple[list[Pair], int | None]:
+    """*items* without what belongs to another connection, and the length that they promise.
+
+    Not *lengthy* drops Content-Length. Raises ValueError for a length that is none.
+    """
     length: int | None = None
     fields: list[Pair] = []
-    for pair in reply.fields.items:
+    for pair in items:
         if pair[0] == b"content-length":
             if length is not None or not pair[1].isdigit():
                 raise ValueError("the reply has no single, plain Content-Length")
             length = int(pair[1])
-            if lengthless:
+            if not lengthy:
                 continue
         elif pair[0] in _CONNECTION_OWN:
             continue
         fields.append(pair)
-    if not 200 <= status <= 999:  # 600 and above are invalid, and real (RFC 9110 §15)
-        raise ValueError(f"{status} is not a final status")
-    if bodiless:
-        return _Framing(fields, True, None, False)
-    if length is None and reply.stream is None:
-        length = sum(map(len, reply.chunks))
-        fields.append((b"content-length", b"%d" % length))
-    return _Framing(fields, False, length, length is None and version == (1, 1))
+    return fields, length

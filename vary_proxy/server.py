@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from vary_proxy.asked import Handler, Observer, ServerOptions
-from vary_proxy.connection import Connection, answer, as_asked
+from vary_proxy.connection import Connection
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.wire import response_head
 
@@ -51,7 +51,7 @@ class Hub(web.Server):
     """aiohttp's low-level server, and what its connections share."""
 
     def __init__(self, handler: Handler, options: ServerOptions, observer: Observer | None) -> None:
-        super().__init__(answer, request_factory=as_asked)
+        super().__init__(_unused)
         self.handler = handler
         self.options = options
         self.observer = observer
@@ -114,6 +114,11 @@ class Hub(web.Server):
         for task in self._tasks:
             task.cancel()
         await self.settled()
+
+
+async def _unused(request: web.BaseRequest) -> web.StreamResponse:
+    """aiohttp's handler: never called, because Connection answers for itself."""
+    raise NotImplementedError
 
 
 def _full(vary: bytes) -> bytes:

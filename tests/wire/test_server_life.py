@@ -210,7 +210,7 @@ async def test_closing_ends_streams_at_once() -> None:
     async with edge(handler) as e:
         client = await e.client()
         client.send(GET)
-        await client.reader.readuntil(b"begun")
+        await client.reader.readuntil(b"begun\r\n")
         await e.server.close()
         assert closed.is_set()
         assert await client.is_closed()
@@ -345,15 +345,15 @@ def test_the_private_names_of_aiohttp_exist() -> None:
     slots = {name for kind in RequestHandler.__mro__ for name in getattr(kind, "__slots__", ())}
     assert {
         "_buffer_paused",
+        "_current_request",
         "_force_close",
         "_keepalive_handle",
         "_loop",
         "_messages",
+        "_next_keepalive_close_time",
         "_parser",
         "_paused",
         "_reading_paused",
-        "_request_factory",
-        "_request_handler",
         "_task_handler",
         "_waiter",
     } <= slots
@@ -364,5 +364,5 @@ def test_the_private_names_of_aiohttp_exist() -> None:
         "_resume_transport_reading",
     ):
         assert callable(getattr(BaseProtocol, name))
-    for name in ("_process_keepalive", "_resume_reading_if_drained", "finish_response", "start"):
+    for name in ("_process_keepalive", "_resume_reading_if_drained", "start"):
         assert callable(getattr(RequestHandler, name))

@@ -49,10 +49,10 @@ class HeadReader:
     def read(self) -> Head | None:
         """The next head; None while it is not whole. Raises Refused."""
         buffer = self._buffer
-        while buffer[:2] == b"\r\n":  # empty lines before a request line are skipped (§2.2)
+        while buffer.startswith(b"\r\n"):  # empty lines before a request line are skipped (§2.2)
             del buffer[:2]
             self._scanned = 0
-        end = buffer.find(_END, max(0, self._scanned - 3))
+        end = buffer.find(_END, self._scanned - 3 if self._scanned > 3 else 0)
         if end < 0:
             self._check_beginning()
             self._scanned = len(buffer)

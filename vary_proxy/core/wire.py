@@ -177,6 +177,7 @@ def _address(
     return (rest if rest[:1] == b"/" else b"/" + rest), host or authority
 
 
+@lru_cache(maxsize=1024)
 def _is_host(value: bytes) -> bool:
     if _HOST.fullmatch(value) is None:
         return False
