@@ -1,0 +1,164 @@
+"""What Vary comes to: sent, and keyed (RFC 9110 §12.5.5, RFC 9111 §4.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.given import fields
+from vary_proxy.core import vary
+from vary_proxy.core.policy import VaryMode, VaryPolicy
+
+O, H, M = b"Origin", b"Access-Control-Request-Headers", b"Access-Control-Request-Method"  # noqa: E741  # the three names, as the tables write them
+THREE = b", ".join((O, H, M))
+KEYS = tuple(sorted((O.lower(), H.lower(), M.lower())))
+
+
+def effective(*lines, mode=VaryMode.REPAIR, method=b"GET", names=(O, H, M)):
+    given = fields(*((b"vary", line) for line in lines))
+    return vary.effective(given, VaryPolicy(mode, names), method)
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "action", "added"),
+    [
+        pytest.param([], THREE, "added", (O, H, M), id="absent"),
+        pytest.param([b""], THREE, "added", (O, H, M), id="empty"),
+        pytest.param([b" , ,"], THREE, "added", (O, H, M), id="empty members"),
+        pytest.param([b"Origin"], THREE, "repaired", (H, M), id="some are missing"),
+        pytest.param([THREE], THREE, "complete", (), id="complete"),
+        pytest.param(
+            [b"access-control-request-method, ORIGIN, Access-Control-Request-Headers"],
+            b"access-control-request-method, ORIGIN, Access-Control-Request-Headers",
+            "complete",
+            (),
+            id="complete, in its order and spelling",
+        ),
+        pytest.param(
+            [b"Accept-Encoding"],
+            b"Accept-Encoding, " + THREE,
+            "repaired",
+            (O, H, M),
+            id="the origin's own come first",
+        ),
+        pytest.param(
+            [b"accept-encoding", b" , ORIGIN ,accept-encoding"],
+            b"accept-encoding, ORIGIN, " + b", ".join((H, M)),
+            "repaired",
+            (H, M),
+            id="two lines, one name twice: one line, each once",
+        ),
+    ],
+)
+def test_repair(lines, line, action, added):
+    found = effective(*lines)
+    assert (found.line, found.action, found.added, found.star) == (line, action, added, False)
+    assert set(KEYS) <= set(found.names)
+    assert found.names == tuple(sorted(set(found.names)))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param([b"*"], id="12.5.5 a star"),
+        pytest.param([b"*, Origin"], id="12.5.5 among others"),
+        pytest.param([b"Origin", b"*"], id="12.5.5 on another line"),
+        pytest.param([b" * "], id="12.5.5 with white space"),
+        pytest.param([b"Accept Encoding"], id="5.1 a space within a name"),
+        pytest.param([b"Origin; Accept"], id="5.1 a semicolon"),
+        pytest.param([b'"Origin"'], id="5.1 quotes"),
+        pytest.param([b"Orig\xefn"], id="5.1 a byte beyond ASCII"),
+    ],
+)
+@pytest.mark.parametrize("mode", list(VaryMode))
+def test_a_star_or_what_cannot_be_read_is_left_alone_and_never_keyed(mode, lines):
+    found = effective(*lines, mode=mode)
+    assert found.star
+    assert found.action == "star"
+    given = fields(*((b"vary", line) for line in lines))
+    assert vary.dress(given, found) is given
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "lines", "line", "names"),
+    [
+        pytest.param(VaryMode.IF_MISSING, b"GET", [], THREE, KEYS, id="if-missing: absent"),
+        pytest.param(
+            VaryMode.IF_MISSING,
+            b"GET",
+            [b"Accept"],
+            b"Accept",
+            (b"accept",),
+            id="if-missing: there",
+        ),
+        pytest.param(VaryMode.MINIMAL, b"GET", [], O, (b"origin",), id="minimal: GET"),
+        pytest.param(VaryMode.MINIMAL, b"OPTIONS", [], THREE, KEYS, id="minimal: OPTIONS"),
+        pytest.param(
+            VaryMode.MINIMAL,
+            b"GET",
+            [b"Accept"],
+            b"Accept, Origin",
+            (b"accept", b"origin"),
+            id="minimal: what is missing of it",
+        ),
+        pytest.param(
+            VaryMode.REPLACE,
+            b"GET",
+            [b"Accept"],
+            THREE,
+            tuple(sorted((*KEYS, b"accept"))),
+            id="replace: sends ours, keys the origin's too",
+        ),
+        pytest.param(VaryMode.PASSTHROUGH, b"GET", [], None, (), id="passthrough: nothing"),
+        pytest.param(
+            VaryMode.PASSTHROUGH,
+            b"GET",
+            [b"B", b"a"],
+            b"B, a",
+            (b"a", b"b"),
+            id="passthrough: what was said",
+        ),
+        pytest.param(
+            VaryMode.STRIP, b"GET", [b"Accept"], None, (b"accept",), id="strip: keyed all the same"
+        ),
+        pytest.param(VaryMode.STRIP, b"GET", [], None, (), id="strip: nothing"),
+    ],
+)
+def test_other_modes(mode, method, lines, line, names):
+    found = effective(*lines, mode=mode, method=method)
+    assert (found.line, found.names, found.star) == (line, names, False)
+
+
+def test_names_of_a_rule():
+    found = effective(b"Accept", names=(b"Origin", b"X-Tenant"))
+    assert found.line == b"Accept, Origin, X-Tenant"
+    assert found.names == (b"accept", b"origin", b"x-tenant")
+
+
+@pytest.mark.parametrize(
+    ("lines", "mode", "sent"),
+    [
+        pytest.param([], VaryMode.REPAIR, (THREE,), id="one line is added"),
+        pytest.param([b"a", b"b"], VaryMode.REPAIR, (b"a, b, " + THREE,), id="lines become one"),
+        pytest.param([b"a"], VaryMode.STRIP, (), id="stripped"),
+    ],
+)
+def test_the_field_that_is_sent(lines, mode, sent):
+    given = fields(*((b"vary", line) for line in lines), x=b"1")
+    dressed = vary.dress(given, effective(*lines, mode=mode))
+    assert dressed.lines(b"vary") == sent
+    assert dressed.get(b"x") == b"1"
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        (VaryMode.REPAIR, THREE),
+        (VaryMode.IF_MISSING, THREE),
+        (VaryMode.MINIMAL, O),
+        (VaryMode.REPLACE, THREE),
+        (VaryMode.PASSTHROUGH, b""),
+        (VaryMode.STRIP, b""),
+    ],
+)
+def test_errors_of_ours_say_what_the_path_says(mode, line):
+    assert vary.for_errors(VaryPolicy(mode), b"GET") == line
