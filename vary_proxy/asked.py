@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -118,7 +119,8 @@ class Asked:
             return
         head = response_head(response.status, response.reason, response.fields.items)
         self.wire.write((head,))
-        await self.wire.drain()
+        with contextlib.suppress(ConnectionError):  # the reply will find out
+            await self.wire.drain()
 
     def gone(self) -> bool:
         return self.wire.is_gone()
@@ -135,7 +137,9 @@ class Asked:
                 reply = self._refusal(self.refused)
         except BodyFailed as failed:
             reply = _error(self._options, failed.status, failed.reason, failed.detail)
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if _is_cancelled():
+                raise
             _log.exception("the answer to %r %r failed", self.request.method, self.request.target)
             reply = _mistake(self._options)
         sender = Sender(self.wire, self.keep_alive and may_persist() and self.payload.is_eof())
@@ -170,6 +174,12 @@ class Asked:
             self.wire.reset()
             raise
         return reply
+
+
+def _is_cancelled() -> bool:
+    """Whether this task is to end; a CancelledError may also come from work it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _left() -> BodyFailed:

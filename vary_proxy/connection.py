@@ -58,7 +58,7 @@ class Connection(RequestHandler):
         self._parser = cast(Any, _NO_PARSER)
         self._hub = hub
         self._options = options
-        self._intake = Intake(self, self, loop, options.head, options.body)
+        self._intake: Intake
         self._client = ""
         self._ended = False  # the client will send no more
         self._lingering: asyncio.Future[None] | None = None
@@ -73,9 +73,6 @@ class Connection(RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)
-        if not self._hub.admit(self):
-            self._turn_away(self._wire)
-            return
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple) else ""
         scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
@@ -83,6 +80,9 @@ class Connection(RequestHandler):
         self._intake = Intake(
             self, self, self._loop, options.head, options.body, scheme, self._client
         )
+        if not self._hub.admit(self):
+            self._turn_away(self._wire)
+            return
         super().connection_made(transport)
         self._hub.own(self._task_handler)
         self.begin_head()

@@ -77,6 +77,8 @@ def test_empty_lines_before_a_request_are_skipped(empty: bytes) -> None:
         pytest.param(b"\rG", 400, id="bare CR first"),
         pytest.param(b"\x16\x03\x01\x02\x00", 400, id="TLS"),
         pytest.param(b" GET", 400, id="white space first"),
+        pytest.param(b"GET /\r\n", 400, id="HTTP/0.9"),
+        pytest.param(b"PRI * HTTP/2.0\r\n", 505, id="HTTP/2"),
         pytest.param(b"GET / HTTP/1.1\n", 400, id="bare LF"),
         pytest.param(b"GET / HTTP/1.1\n\n", 400, id="an empty line of LF"),
         pytest.param(b"GET / HTTP/1.1\r\nA: b\n", 400, id="bare LF in a field"),
@@ -89,6 +91,17 @@ def test_empty_lines_before_a_request_are_skipped(empty: bytes) -> None:
 )
 def test_a_hopeless_beginning_is_refused_at_once(begun: bytes, status: int) -> None:
     assert refusal_of(begun) == status
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_bad_request_line_is_refused_before_its_fields(cut: int) -> None:
+    reader = HeadReader()
+    reader.feed(b"GET /\r\n"[:cut])
+    if cut < 7:
+        assert reader.read() is None
+        reader.feed(b"GET /\r\n"[cut:])
+    with pytest.raises(Refused):
+        reader.read()
 
 
 def test_a_stray_line_feed_is_seen_at_the_seam() -> None:

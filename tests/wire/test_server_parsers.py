@@ -154,14 +154,16 @@ def test_what_we_take_llhttp_reads_alike(data: bytes) -> None:
 
 
 class Collected:
-    """Takes what an Intake reads, and is done with each message as soon as it is whole."""
+    """Takes what an Intake reads."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[bytes, Any]] = []
+        self.refusals = 0
 
     def take(self, head: Head | None, payload: StreamReader, refused: Refused | None) -> None:
-        assert head is not None
-        self.messages.append((head.request.target, payload))
+        if head is not None:
+            self.messages.append((head.request.target, payload))
+        self.refusals += refused is not None
 
     def begin_head(self) -> None: ...
 
@@ -170,23 +172,45 @@ class Collected:
     def enough(self) -> None: ...
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.lists(st.sampled_from(SEEDS[:4]), min_size=1, max_size=4), st.data())
-def test_cuts_change_nothing(seeds: list[bytes], draw: st.DataObject) -> None:
-    """The same messages come out wherever the network cuts the stream."""
-    stream = b"".join(seeds)
-    cuts = sorted(draw.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+def taken(stream: bytes, cuts: list[int]) -> tuple[Collected, Intake]:
+    """What an Intake makes of *stream*; each message is answered as soon as it is whole."""
     loop = asyncio.new_event_loop()
     taker = Collected()
     intake = Intake(taker, BaseProtocol(loop), loop, HeadLimits(), 2**20)
     for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
         intake.receive(stream[start:end])
-        while intake.serving and taker.messages[-1][1].is_eof():
+        while intake.serving and not intake.skipping and taker.messages[-1][1].is_eof():
             intake.serving = False
             intake.advance()
     loop.close()
+    return taker, intake
+
+
+def cut(stream: bytes, draw: st.DataObject) -> list[int]:
+    return sorted(draw.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(SEEDS[:4]), min_size=1, max_size=4), st.data())
+def test_cuts_change_nothing(seeds: list[bytes], draw: st.DataObject) -> None:
+    """The same messages come out wherever the network cuts the stream."""
+    stream = b"".join(seeds)
+    taker, intake = taken(stream, cut(stream, draw))
     whole = ours(stream)
     assert whole is not None
     read = [(target, b"".join(getattr(body, "_buffer", ()))) for target, body in taker.messages]
     assert read == [(message.target, message.body) for message in whole]
     assert intake.idle
+
+
+@settings(max_examples=200, deadline=None)
+@given(mutated(), st.data())
+def test_a_stream_is_refused_once_or_read(stream: bytes, draw: st.DataObject) -> None:
+    """No bytes make the reader fail, and cuts neither save nor harm a message."""
+    taker, intake = taken(stream, cut(stream, draw))
+    whole, _ = taken(stream, [])
+    assert taker.refusals <= 1
+    assert taker.refusals == whole.refusals
+    assert [target for target, _ in taker.messages] == [target for target, _ in whole.messages]
+    if taker.refusals:
+        assert intake.skipping

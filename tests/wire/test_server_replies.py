@@ -230,9 +230,12 @@ async def test_a_reply_that_cannot_be_sent_is_a_500(
         assert e.seen[0][1].status == 500
 
 
-@pytest.mark.parametrize("failure", [KeyError("secret"), ConnectionResetError(), TimeoutError()])
+@pytest.mark.parametrize(
+    "failure",
+    [KeyError("secret"), ConnectionResetError(), TimeoutError(), asyncio.CancelledError()],
+)
 @on_both_loops
-async def test_a_handler_that_fails_leaks_nothing(failure: Exception) -> None:
+async def test_a_handler_that_fails_leaks_nothing(failure: BaseException) -> None:
     async def failing(request: Request, channel: Channel) -> Reply:
         raise failure
 

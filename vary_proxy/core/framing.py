@@ -17,6 +17,7 @@ from vary_proxy.core.wire import (
     Refused,
     is_stray,
     read_head,
+    read_line,
     target_too_long,
 )
 
@@ -78,9 +79,11 @@ class HeadReader:
             raise Refused(400, "This is not HTTP/1.1; is it TLS?", "not-http")
         if buffer.find(b"\r", self._scanned) >= 0 or buffer.find(b"\n", self._scanned) >= 0:
             self._check_stray()
-        most = limits.target + AROUND_TARGET
-        if len(buffer) > most and buffer.find(b"\r\n", 0, most + 2) < 0:
+        line_end = buffer.find(b"\r\n", 0, limits.target + AROUND_TARGET)
+        if line_end < 0 and len(buffer) > limits.target + AROUND_TARGET:
             raise target_too_long(limits)
+        if line_end >= max(0, self._scanned - 1):
+            read_line(bytes(buffer[:line_end]), limits)
         if len(buffer) > limits.head + len(_END) - 1:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
 

@@ -113,15 +113,12 @@ def read_head(
     Raises Refused for whatever could be read in two ways. RFC 9112 §3, §5, §6, §9.3
     """
     line, _, block = data.partition(b"\r\n")
-    matched = _LINE.fullmatch(line)
-    if matched is None or len(matched[2]) > limits.target:
-        raise _bad_line(line, limits)
+    method, target, minor = read_line(line, limits)
     if _FIELDS.fullmatch(block) is None:
         raise _bad_fields(block)
     pairs, said = _fields(block)
     if len(data) > min(limits.line, limits.head) or len(pairs) > limits.fields:
         _check_sizes(data, len(pairs), limits)
-    method, target, minor = matched.groups()
     version = (1, 1) if minor == b"1" else (1, 0)
     target, authority = _address(method, target, said.get(b"host"), version)
     length, chunked = _framing(said, version)
@@ -137,6 +134,14 @@ def read_head(
         length,
     )
     return Head(request, _persists(said, version), _expects(said, version))
+
+
+def read_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
+    """Method, target, and the digit after ``HTTP/1.``. Raises Refused. RFC 9112 §3"""
+    matched = _LINE.fullmatch(line)
+    if matched is None or len(matched[2]) > limits.target:
+        raise _bad_line(line, limits)
+    return matched[1], matched[2], matched[3]
 
 
 def _fields(block: bytes) -> tuple[list[Pair], dict[bytes, list[bytes]]]:
