@@ -1,0 +1,183 @@
+"""The request that the origin gets (RFC 9110 §7.6, RFC 7239)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.core.given import fields, request
+from vary_proxy.core import forwarding
+from vary_proxy.core.forwarding import Hop
+from vary_proxy.core.policy import CorsMode, OriginHeader, Policy
+
+PLAIN = Hop(b"origin.example")
+TRUSTED = Hop(b"origin.example", trusted=True)
+FROM = replace(request(), client="192.0.2.1")
+
+
+def sent(asked, hop=PLAIN, policy=None, **options):
+    return forwarding.to_origin(asked, policy or Policy(), hop, **options)
+
+
+@pytest.mark.parametrize(
+    ("connection", "kept"),
+    [
+        pytest.param(None, b"a b", id="7.6.1 nothing is named"),
+        pytest.param(b"a", b"b", id="7.6.1 a field is named"),
+        pytest.param(b"A, close , b", b"", id="7.6.1 several, in any case"),
+        pytest.param(b"keep-alive", b"a b", id="7.6.1 an option that is no field"),
+    ],
+)
+def test_7_6_1_what_concerns_the_connection_alone(connection, kept):
+    named = {} if connection is None else {"connection": connection}
+    found = forwarding.end_to_end(fields(a=b"1", b=b"2", **named))
+    assert found.names() == frozenset(kept.split())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"]
+    + ["proxy-authenticate", "proxy-authorization", "proxy-authentication-info", "http2-settings"],
+)
+def test_7_6_1_fields_that_never_go_further(name):
+    assert forwarding.end_to_end(fields((name.encode(), b"x"), a=b"1")) == fields(a=b"1")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["host", "origin", "authorization", "cookie", "cache-control", "range", "content-length"]
+    + ["content-type", "accept-encoding", "vary", "etag", "age", "x-amz-date", "set-cookie"]
+    + ["access-control-request-method", "x-forwarded-for", "via"],
+)
+def test_connection_cannot_remove_what_decides_the_answer(name):
+    found = forwarding.end_to_end(fields((name.encode(), b"x"), connection=name.encode()))
+    assert name.encode() in found
+
+
+def test_the_target_goes_on_byte_for_byte_behind_the_prefix():
+    asked = request(b"GET", b"/a%2Fb//c/../d?x=%20&y")
+    found = sent(asked, Hop(b"o", b"/base"))
+    assert found.target == b"/base/a%2Fb//c/../d?x=%20&y"
+
+
+@pytest.mark.parametrize(
+    ("host", "authority"), [(b"origin.example", b"origin.example"), (None, b"edge.example")]
+)
+def test_host_is_the_origins_or_the_clients(host, authority):
+    found = sent(request(b"GET", b"/a", host=b"edge.example"), Hop(host))
+    assert found.authority == authority
+    assert b"host" not in found.fields  # it is written once, from the authority
+
+
+def test_nothing_of_the_client_is_lost_or_invented():
+    said = {"accept": b"*/*", "cookie": (b"a=1", b"b=2"), "x_own": b"1", "range": b"bytes=0-1"}
+    found = sent(request(b"GET", b"/a", **said)).fields
+    for name, value in said.items():
+        lines = value if isinstance(value, tuple) else (value,)
+        assert found.lines(name.replace("_", "-").encode()) == lines
+    invented = found.names() - {name.replace("_", "-").encode() for name in said}
+    assert invented == {
+        *(b"via", b"forwarded", b"surrogate-capability"),
+        *(b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"),
+    }
+
+
+def test_10_1_1_expect_is_answered_by_us():
+    assert b"expect" not in sent(request(b"PUT", b"/a", expect=b"100-continue")).fields
+
+
+def test_conditions_of_ours_take_the_place_of_the_clients():
+    asked = request(b"GET", b"/a", if_none_match=b'"theirs"')
+    drop = frozenset((b"if-none-match",))
+    found = sent(asked, drop=drop, add=((b"if-none-match", b'"ours"'),))
+    assert found.fields.lines(b"if-none-match") == (b'"ours"',)
+
+
+OVERRIDES = ["x-original-url", "x-rewrite-url", "x-http-method-override", "x-host", "x-real-ip"]
+OVERRIDES += ["x-forwarded-prefix", "x-forwarded-port", "x-forwarded-server", "x-original-host"]
+
+
+@pytest.mark.parametrize("name", OVERRIDES)
+def test_what_routes_or_overrides_is_believed_from_ours_only(name):
+    asked = request(b"GET", b"/a", (name.encode(), b"evil"))
+    assert name.encode() not in sent(asked).fields
+    assert sent(asked, TRUSTED).fields.get(name.encode()) == b"evil"
+
+
+def test_7239_who_asked_and_how():
+    asked = replace(FROM, scheme=b"https", authority=b"edge.example:8443")
+    found = sent(asked).fields
+    assert found.get(b"x-forwarded-for") == b"192.0.2.1"
+    assert found.get(b"x-forwarded-proto") == b"https"
+    assert found.get(b"x-forwarded-host") == b"edge.example:8443"
+    assert found.get(b"forwarded") == b'for=192.0.2.1;host="edge.example:8443";proto=https'
+
+
+def test_7239_6_an_ipv6_client_is_quoted():
+    found = sent(replace(request(), client="2001:db8::1")).fields
+    assert (found.get(b"forwarded") or b"").startswith(b'for="[2001:db8::1]";')
+
+
+@pytest.mark.parametrize(
+    ("hop", "chain", "forwarded"),
+    [
+        pytest.param(
+            PLAIN, b"192.0.2.1", b"for=192.0.2.1;host=edge.example;proto=http", id="a stranger's"
+        ),
+        pytest.param(
+            TRUSTED,
+            b"203.0.113.9, 192.0.2.1",
+            b"for=203.0.113.9, for=192.0.2.1;host=edge.example;proto=http",
+            id="one of ours",
+        ),
+    ],
+)
+def test_7239_a_chain_is_continued_for_ours_only(hop, chain, forwarded):
+    said = {"x_forwarded_for": b"203.0.113.9", "forwarded": b"for=203.0.113.9"}
+    asked = replace(request(b"GET", b"/a", **said), client="192.0.2.1")
+    found = sent(asked, hop).fields
+    assert found.lines(b"x-forwarded-for") == (chain,)
+    assert found.lines(b"forwarded") == (forwarded,)
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "via"),
+    [
+        pytest.param((), (1, 1), b"1.1 vary-proxy", id="7.6.3 first"),
+        pytest.param((), (1, 0), b"1.0 vary-proxy", id="7.6.3 as it was received"),
+        pytest.param(
+            (b"1.0 a", b"1.1 b"), (1, 1), b"1.0 a, 1.1 b, 1.1 vary-proxy", id="7.6.3 chain"
+        ),
+    ],
+)
+def test_7_6_3_via(lines, version, via):
+    asked = replace(request(b"GET", b"/a", via=lines), version=version)
+    assert sent(asked).fields.lines(b"via") == (via,)
+
+
+def test_7_6_3_loops_are_seen():
+    def through(times):
+        return request(b"GET", b"/a", via=b", ".join((b"1.1 vary-proxy",) * times))
+
+    assert not forwarding.loops(request())
+    assert not forwarding.loops(through(2))  # an edge and a cluster may both run one
+    assert forwarding.loops(through(forwarding.MOST_HOPS))
+
+
+@pytest.mark.parametrize(
+    ("policy", "origin"),
+    [
+        pytest.param(Policy(), (b"https://a.example",), id="forwarded"),
+        pytest.param(Policy(origin_header=OriginHeader.STRIP), (), id="stripped"),
+        pytest.param(
+            Policy(origin_header=OriginHeader.INJECT, origin_value=b"https://x.example"),
+            (b"https://x.example",),
+            id="injected",
+        ),
+        pytest.param(Policy(cors_mode=CorsMode.OVERRIDE), (), id="the edge answers"),
+    ],
+)
+def test_what_becomes_of_origin(policy, origin):
+    asked = request(b"GET", b"/a", origin=b"https://a.example")
+    assert sent(asked, policy=policy).fields.lines(b"origin") == origin
