@@ -31,6 +31,9 @@ OLD = float(MAX_SECONDS)
         pytest.param({"age": b""}, 0.0, OLD, id="5.1 empty: old"),
         pytest.param({"age": b"-7200"}, 0.0, OLD, id="5.1 negative: old"),
         pytest.param({"age": b"7200.0"}, 0.0, OLD, id="5.1 a decimal: old"),
+        pytest.param({"age": b"30,7200"}, 0.0, 30.0, id="5.1 a list: its first member"),
+        pytest.param({"age": b"7200,30"}, 0.0, 7200.0, id="5.1 … whichever is older"),
+        pytest.param({"age": b"x,30"}, 0.0, OLD, id="5.1 … unreadable: old"),
         pytest.param({"age": b"7200;foo=bar"}, 0.0, OLD, id="5.1 a parameter: old"),
         pytest.param({"age": (b"0", b"7200")}, 0.0, OLD, id="5.1 two lines: old"),
         pytest.param({"age": (b"0", b"0")}, 0.0, OLD, id="5.1 two equal lines: old"),
@@ -191,7 +194,9 @@ def test_what_forbids_stale_use(cache_control, forbidden):
     one = stored(cache_control=said)
     assert freshness.forbids_stale(one) is forbidden
     assert freshness.revalidate_window(one, CachePolicy()) == (0.0 if forbidden else 60.0)
-    assert freshness.error_window(one, CachePolicy()) == (0.0 if forbidden else 60.0)
+    for disconnected in (True, False):
+        window = freshness.error_window(one, CachePolicy(), disconnected=disconnected)
+        assert window == (0.0 if forbidden else 60.0)
 
 
 @pytest.mark.parametrize(
@@ -215,4 +220,21 @@ def test_5861_stale_windows(status, cache_control, revalidate, error):
     policy = CachePolicy(stale_while_revalidate=30.0, stale_if_error=40.0)
     one = stored(status, cache_control=cache_control)
     assert freshness.revalidate_window(one, policy) == revalidate
-    assert freshness.error_window(one, policy) == error
+    assert freshness.error_window(one, policy, disconnected=False) == error
+
+
+@pytest.mark.parametrize(
+    ("cache_control", "rule", "disconnected", "seconds"),
+    [
+        pytest.param(b"max-age=1", None, True, 86400.0, id="4.2.4 no connection: a day"),
+        pytest.param(b"max-age=1", None, False, 0.0, id="an answer, if an error: not unasked"),
+        pytest.param(b"max-age=1", 0.0, True, 0.0, id="a rule that says never"),
+        pytest.param(b"max-age=1, stale-if-error=0", None, True, 0.0, id="an origin that says so"),
+        pytest.param(b"max-age=1, must-revalidate", None, True, 0.0, id="5.2.2.2 must-revalidate"),
+        pytest.param(b"s-maxage=1", None, True, 0.0, id="5.2.2.10 s-maxage"),
+    ],
+)
+def test_4_2_4_without_a_connection(cache_control, rule, disconnected, seconds):
+    one = stored(cache_control=cache_control)
+    policy = CachePolicy(stale_if_error=rule)
+    assert freshness.error_window(one, policy, disconnected=disconnected) == seconds
