@@ -50,6 +50,20 @@ def place(places: Places, path: str) -> str:
 Finding = tuple[str, str, str]
 
 
+def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
+    """What is allowed, and most likely not meant."""
+    found: list[Problem] = []
+    for path, layer in layers(settings):
+        whole = effective(settings, layer)
+        asks_origin = whole.preflight in (PreflightMode.FORWARD, PreflightMode.CACHE)
+        if whole.cors and whole.cors.mode is CorsMode.OVERRIDE and asks_origin:
+            where = f"{path}.preflight"
+            what = "preflights go to the origin, which is not shown what they ask under override"
+            remedy = "write preflight: synthesize"
+            found.append(Problem(place(places, where), where, what, remedy))
+    return tuple(map(str, found))
+
+
 def _origins(settings: Settings) -> Iterator[Finding]:
     if not settings.origins:
         remedy = "add origins: {main: {url: http://host:port}}, or --origin URL"

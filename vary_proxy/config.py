@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from vary_proxy import yaml12
-from vary_proxy.checks import check, cors_policies
+from vary_proxy.checks import cautions, check, cors_policies
 from vary_proxy.compiling import compile_rules
 from vary_proxy.expansion import Expansion
 from vary_proxy.features import missing
@@ -92,6 +92,7 @@ def loads(
     ]
     if problems:
         raise ConfigError(sorted(problems, key=_order))
+    warnings += cautions(settings, reader.places)
     rules = compile_rules(settings, policies, reader.places)
     return Loaded(
         settings,

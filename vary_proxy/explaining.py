@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from vary_proxy.asking import Ask, key_names
 from vary_proxy.config import Loaded
-from vary_proxy.core import keys
+from vary_proxy.core import cors, edge, keys, preflight
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.core.policy import CachePolicy, CorsMode, OriginKey, Policy, TtlPolicy
-from vary_proxy.core.vary import effective
+from vary_proxy.core.policy import CachePolicy, CorsMode, Policy, PreflightMode, TtlPolicy
+from vary_proxy.core.vary import EffectiveVary, dress, effective
+from vary_proxy.core.wire import spelled
 from vary_proxy.quantities import written_duration
 from vary_proxy.settings import Settings
 
@@ -34,11 +36,7 @@ def explain(loaded: Loaded, request: Request) -> dict[str, Any]:
         "considered": considered,
         "origin": {"name": policy.origin, "url": str(origin.url), "Origin": _origin_header(policy)},
         "vary": {"mode": policy.vary.mode.value, "by_origin": _vary(policy, request)},
-        "cors": {
-            "mode": policy.cors_mode.value,
-            "policy": policy.cors.name if policy.cors is not None else None,
-            "preflight": policy.preflight.value,
-        },
+        "cors": _cors(policy, request),
         "key": _key(policy, request) if policy.cache.enabled else None,
         "cache": _cache(policy.cache) if policy.cache.enabled else None,
     }
@@ -59,32 +57,66 @@ def _origin_header(policy: Policy) -> str:
 
 
 def _vary(policy: Policy, request: Request) -> list[dict[str, Any]]:
+    answer = _preflight(policy, request)
+    if answer is not None:  # the origin is not asked
+        line = edge.declaring(Fields(), answer.vary).combined(b"vary")
+        sent = None if line is None else _text(line)
+        return [{"origin_says": None, "we_send": sent, "action": "preflight"}]
     rows = []
     for said in _SAID:
-        fields = Fields() if said is None else Fields(((b"vary", said),))
-        found = effective(fields, policy.vary, request.method)
-        sent = b"*" if found.star else found.line
-        rows.append(
-            {
-                "origin_says": None if said is None else _text(said),
-                "we_send": None if sent is None else _text(sent),
-                "action": found.action,
-            }
-        )
+        found, fields = _dressed(policy, request, said)
+        line = edge.delivered(policy, fields, request).fields.combined(b"vary")
+        sent = None if line is None else _text(line)
+        before = None if said is None else _text(said)
+        rows.append({"origin_says": before, "we_send": sent, "action": found.action})
     return rows
 
 
+def _dressed(policy: Policy, request: Request, said: bytes | None) -> tuple[EffectiveVary, Fields]:
+    """A response with this Vary as it is judged and stored: its effective Vary, its fields."""
+    fields = edge.received(policy, Fields() if said is None else Fields(((b"vary", said),)))
+    found = effective(fields, edge.nominated(policy), request.method)
+    return found, dress(fields, found)
+
+
+def _cors(policy: Policy, request: Request) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "mode": policy.cors_mode.value,
+        "policy": policy.cors.name if policy.cors is not None else None,
+        "preflight": policy.preflight.value,
+    }
+    answer = _preflight(policy, request)
+    if answer is not None:
+        judged, given, told["status"] = answer.verdict, answer.fields, answer.status
+    elif policy.cors is not None and policy.cors_mode in (CorsMode.FILL, CorsMode.OVERRIDE):
+        judged = cors.verdict_of(policy.cors, request)
+        given = judged.fields
+    else:
+        return told | {"verdict": "the origin's", "reason": "", "fields": []}
+    fields = [[_text(spelled(name)), _text(value)] for name, value in given]
+    return told | {"verdict": judged.kind.value, "reason": judged.reason, "fields": fields}
+
+
+def _preflight(policy: Policy, request: Request) -> preflight.PreflightAnswer | None:
+    """What the edge answers; None where *request* is no preflight, or the origin's to answer."""
+    if not preflight.is_preflight(request):
+        return None
+    if policy.preflight is PreflightMode.DENY:
+        return preflight.denied(request)
+    if policy.preflight is PreflightMode.SYNTHESIZE and policy.cors is not None:
+        return preflight.preflight_reply(policy.cors, request)
+    return None
+
+
 def _key(policy: Policy, request: Request) -> dict[str, Any]:
-    names = effective(Fields(), policy.vary, request.method).names
-    exact = policy.cache.origin_key is OriginKey.EXACT and policy.cors_mode is not CorsMode.OVERRIDE
-    selecting = keys.select(names, request.fields, None, exact_origin=True)
+    found, _ = _dressed(policy, request, None)
+    ask = Ask(request, policy, keys.primary_key(request, policy), (), trusted=False)
     return {
-        "primary": _text(keys.primary_key(request, policy)).replace("\0", " "),
+        "primary": _text(ask.key).replace("\0", " "),
         "origin": policy.cache.origin_key.value,
         "selecting": {
             _text(name): None if value is None else _text(value)
-            for name, value in selecting
-            if exact or name != b"origin"
+            for name, value in ask.select(key_names(found, policy))
         },
         "variants": policy.cache.max_variants,
     }
@@ -129,7 +161,7 @@ def _lifetime(ttl: TtlPolicy, *, heuristic: bool) -> str:
 
 def text(told: dict[str, Any]) -> str:
     """The explanation for people."""
-    cors, origin = told["cors"], told["origin"]
+    said, origin = told["cors"], told["origin"]
     lines = [told["request"], "", f"rule      {told['rule']}  ({told['where']})"]
     for one in told["considered"]:
         why = "matched" if one["matched"] else one["reason"]
@@ -140,8 +172,12 @@ def text(told: dict[str, Any]) -> str:
     for row in told["vary"]["by_origin"]:
         before, after = row["origin_says"] or "(none)", row["we_send"] or "(none)"
         lines.append(f"          {before} -> {after}  ({row['action']})")
-    policy = f", policy {cors['policy']}" if cors["policy"] else ""
-    lines.append(f"cors      {cors['mode']}{policy}, preflight {cors['preflight']}")
+    policy = f", policy {said['policy']}" if said["policy"] else ""
+    lines.append(f"cors      {said['mode']}{policy}, preflight {said['preflight']}")
+    status = f", {said['status']}" if "status" in said else ""
+    why = f" ({said['reason']})" if said["reason"] else ""
+    lines.append(f"          verdict: {said['verdict']}{why}{status}")
+    lines += [f"          {name}: {value}" for name, value in said["fields"]]
     lines += _text_of_cache(told)
     if "live" in told:
         lines += ["", f"{told['live']['via']} answers {told['live']['status']}"]

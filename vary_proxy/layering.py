@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from vary_proxy.core.policy import CorsMode
+from vary_proxy.core.policy import CorsMode, PreflightMode
 from vary_proxy.settings import CorsRule, Defaults, Settings, TtlRule
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -20,8 +20,19 @@ def effective(settings: Settings, layer: Defaults) -> Defaults:
     """*layer*, a rule or the defaults, with what lies under it."""
     under = settings.defaults
     merged = layer if layer is under else _merged(layer, under)
-    origin = merged.origin or only_origin(settings)
-    return msgspec.structs.replace(merged, origin=origin, cors=_cors(layer.cors, under.cors))
+    cors = _cors(layer.cors, under.cors)
+    return msgspec.structs.replace(
+        merged,
+        origin=merged.origin or only_origin(settings),
+        cors=cors,
+        preflight=merged.preflight or _preflight(cors),
+    )
+
+
+def _preflight(cors: CorsRule) -> PreflightMode:
+    """Who answers preflights where nothing says so: whoever writes the CORS fields."""
+    ours = cors.mode is CorsMode.OVERRIDE and cors.policy is not None
+    return PreflightMode.SYNTHESIZE if ours else PreflightMode.FORWARD
 
 
 def only_origin(settings: Settings) -> str | None:

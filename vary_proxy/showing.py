@@ -15,7 +15,8 @@ from typing import Any
 import msgspec
 
 from vary_proxy.compiling import cache_policy
-from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginKey, PreflightMode, VaryMode
+from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginKey, VaryMode
+from vary_proxy.layering import effective
 from vary_proxy.quantities import written_duration, written_size
 from vary_proxy.reading import hints, is_struct, plain
 from vary_proxy.settings import (
@@ -38,12 +39,23 @@ _SENSITIVE = re.compile(r"passw|secret|token|credential|auth", re.I)
 
 def tree(settings: Settings, private: Collection[str] = ()) -> dict[str, Any]:
     """*settings* as mappings, lists and scalars. *private* are paths whose values are masked."""
-    complete = msgspec.structs.replace(settings, defaults=_complete(settings.defaults))
+    complete = msgspec.structs.replace(
+        settings,
+        defaults=_complete(settings),
+        rules=tuple(_preflighted(settings, rule) for rule in settings.rules),
+    )
     return _mapping(complete, "", frozenset(private))
 
 
-def _complete(said: Defaults) -> Defaults:
+def _preflighted(settings: Settings, rule: Rule) -> Rule:
+    """*rule*, saying who answers preflights where that follows from its CORS mode."""
+    implied = effective(settings, rule).preflight
+    return msgspec.structs.replace(rule, preflight=implied) if rule.cors is not None else rule
+
+
+def _complete(settings: Settings) -> Defaults:
     """What the defaults come to with the product's own beneath."""
+    said = settings.defaults
     cache = said.cache or CacheRule()
     policy = cache_policy(cache)
     key = cache.key or KeyRule()
@@ -58,7 +70,7 @@ def _complete(said: Defaults) -> Defaults:
             policy=cors.policy,
             mode=cors.mode or (CorsMode.OVERRIDE if cors.policy else CorsMode.PASSTHROUGH),
         ),
-        preflight=said.preflight or PreflightMode.FORWARD,
+        preflight=effective(settings, said).preflight,
         cache=CacheRule(
             enabled=cache.enabled,
             ttl=cache.ttl or TtlRule(whole=True),

@@ -182,3 +182,26 @@ def test_nothing_is_coloured_and_a_closed_pipe_is_no_error(file: Path) -> None:
     )  # fmt: skip
     assert done.stdout == "{\n0\n"
     assert done.stderr == ""
+
+
+def test_explain_gives_the_verdict_of_the_policy() -> None:
+    def cors(*args: str) -> dict[str, object]:
+        flags = ("--cors-origins", "https://a.example,https://b.example", "--json")
+        flags += (
+            "--cors-origins",
+            "~https://[a-z]{1,3}\\.c\\.example",
+            "--origin",
+            "http://o.example",
+        )
+        found: dict[str, object] = json.loads(run("explain", *args, *flags).stdout)["cors"]
+        return found
+
+    for origin in ("https://a.example", "https://b.example", "https://ab.c.example"):
+        told = cors("GET", "/a", "-H", f"Origin: {origin}")
+        assert told["verdict"] == "allowed"
+        assert told["fields"] == [["Access-Control-Allow-Origin", origin]]
+    told = cors("GET", "/a", "-H", "Origin: https://evil.example")
+    assert (told["verdict"], told["reason"], told["fields"]) == ("refused", "origin", [])
+    asked = ("-H", "Origin: https://a.example", "-H", "Access-Control-Request-Method: DELETE")
+    told = cors("OPTIONS", "/a", *asked)
+    assert (told["verdict"], told["reason"], told["status"]) == ("refused", "method", 403)

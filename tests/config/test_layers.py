@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,8 +179,34 @@ def test_secrets_are_not_repeated_by_errors(text: str, tmp_path: Path) -> None:
     assert "hunter2" not in str(caught.value)
 
 
-def test_what_is_shown_loads_again_to_the_same() -> None:
-    first = load(Path("config/rules.yaml"), {"server.limits.connections": "7"}, {})
+@pytest.mark.parametrize("name", ["rules", "canvas-images", "api-with-credentials"])
+def test_what_is_shown_loads_again_to_the_same(name: str) -> None:
+    flags = {"server.limits.connections": "7", "defaults.vary": "minimal"}
+    first = load(Path(f"config/{name}.yaml"), flags, {})
     text = showing.text(showing.tree(first.settings), first.provenance)
     again = loads(text.encode(), "again.yaml", (), {})
     assert showing.tree(again.settings) == showing.tree(first.settings)
+    assert [replace(one, where="") for one in again.rules.policies] == [
+        replace(one, where="") for one in first.rules.policies
+    ]
+
+
+POLICY = "origins: {main: http://a.example}\ncors: {p: {origins: 'https://a.example'}}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "preflight"),
+    [
+        ("defaults: {cors: {policy: p}}", "synthesize"),
+        ("defaults: {cors: {policy: p, mode: fill}}", "forward"),
+        ("defaults: {cors: {policy: p}, preflight: cache}", "cache"),
+        ("defaults: {cors: passthrough}", "forward"),
+    ],
+)
+def test_whoever_writes_the_cors_fields_answers_preflights(text: str, preflight: str) -> None:
+    found = loads((POLICY + text).encode(), "f.yaml", (), {})
+    assert found.rules.fallback.preflight.value == preflight
+    assert showing.tree(found.settings)["defaults"]["preflight"] == preflight
+    assert bool(found.warnings) == (preflight == "cache")
+    if found.warnings:
+        assert found.warnings[0].startswith("f.yaml:3:42: defaults.preflight: preflights go to")

@@ -76,27 +76,39 @@ def overrides(given: Mapping[str, Any]) -> list[Override]:
 
 def _named(given: Mapping[str, Any]) -> list[Override]:
     found: list[Override] = []
-    if given.get("origin"):
-        key = "url" if len(given["origin"]) == 1 else "urls"
-        found.append(Override((*ORIGIN, key), ",".join(given["origin"]), "--origin"))
-    if given.get("listen"):
-        found.append(Override(("listen",), ",".join(given["listen"]), "--listen"))
+    if urls := given.get("origin"):
+        key = "url" if len(urls) == 1 else "urls"
+        found.append(Override((*ORIGIN, key), ",".join(urls), "--origin"))
+    if addresses := given.get("listen"):
+        found.append(Override(("listen",), ",".join(addresses), "--listen"))
     if given.get("workers"):
         found.append(Override(("server", "workers"), given["workers"], "--workers"))
     if store := given.get("store"):
         shared = "://" in store
         found.append(Override(("store", "type"), "redis" if shared else store, "--store"))
         found += [Override(("store", "url"), store, "--store")] if shared else []
-    if given.get("cors_origins"):
-        origins = ",".join(given["cors_origins"])
-        for path, text in (
-            (("cors", "flags", "origins"), origins),
-            (("defaults", "cors", "policy"), "flags"),
-            (("defaults", "cors", "mode"), "override"),
-            (("defaults", "preflight"), "synthesize"),
-        ):
-            found.append(Override(path, text, "--cors-origins"))
+    return found + _cors(given.get("cors_origins") or ())
+
+
+def _cors(origins: tuple[str, ...]) -> list[Override]:
+    """The policy that --cors-origins makes: ours to write, for every request."""
+    listed = [one for text in origins for one in _listed(text)]
+    found = [
+        Override(("cors", "flags", "origins", at), one, "--cors-origins")
+        for at, one in enumerate(listed)
+    ]
+    for path, text in (
+        (("defaults", "cors", "policy"), "flags"),
+        (("defaults", "cors", "mode"), "override"),
+        (("defaults", "preflight"), "synthesize"),
+    ):
+        found += [Override(path, text, "--cors-origins")] if listed else []
     return found
+
+
+def _listed(text: str) -> list[str]:
+    """Origins separated by commas; a pattern, which may hold commas itself, stands alone."""
+    return [text] if text.startswith("~") else [one for one in text.split(",") if one]
 
 
 def _path(given: Mapping[str, Any]) -> str | None:
