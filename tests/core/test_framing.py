@@ -104,13 +104,13 @@ def test_a_bad_request_line_is_refused_before_its_fields(cut: int) -> None:
         reader.read()
 
 
-def test_a_stray_line_feed_is_seen_at_the_seam() -> None:
+@pytest.mark.parametrize("pieces", [(b"\r", b"\nA: b", b"\n"), (b"\r\nA: b\r", b"c")])
+def test_a_stray_line_end_is_seen_at_the_seam(pieces: tuple[bytes, ...]) -> None:
     reader = HeadReader()
-    reader.feed(b"GET / HTTP/1.1\r")
-    assert reader.read() is None
-    reader.feed(b"\nA: b")
-    assert reader.read() is None
-    reader.feed(b"\n")
+    reader.feed(b"GET / HTTP/1.1")
+    for piece in pieces:
+        assert reader.read() is None
+        reader.feed(piece)
     with pytest.raises(Refused):
         reader.read()
 

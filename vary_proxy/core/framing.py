@@ -77,12 +77,13 @@ class HeadReader:
         buffer, limits = self._buffer, self._limits
         if buffer and _BEGINS_A_METHOD.match(buffer) is None:
             raise Refused(400, "This is not HTTP/1.1; is it TLS?", "not-http")
-        if buffer.find(b"\r", self._scanned) >= 0 or buffer.find(b"\n", self._scanned) >= 0:
+        seam = max(0, self._scanned - 1)
+        if buffer.find(b"\r", seam) >= 0 or buffer.find(b"\n", seam) >= 0:
             self._check_stray()
         line_end = buffer.find(b"\r\n", 0, limits.target + AROUND_TARGET)
         if line_end < 0 and len(buffer) > limits.target + AROUND_TARGET:
             raise target_too_long(limits)
-        if line_end >= max(0, self._scanned - 1):
+        if line_end >= seam:
             read_line(bytes(buffer[:line_end]), limits)
         if len(buffer) > limits.head + len(_END) - 1:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
