@@ -85,6 +85,7 @@ class RedisServer(Server):
             binary("redis-server"),
             *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
             *("--save", "", "--appendonly", "no", "--unixsocket", str(directory / "redis.sock")),
+            *("--repl-diskless-sync-delay", "0"),
             *options,
         ]
         super().__init__(command, port, directory, b"PING\r\n", b"+PONG")

@@ -116,7 +116,7 @@ class CacheDriver:
         await self._set(soft_name if soft else hard_name, b"%d" % number)
         return number
 
-    async def scan(self) -> AsyncIterator[Sequence[tuple[str, object]]]:
+    async def scan(self) -> AsyncIterator[Sequence[object]]:
         raise Unsupported(f"{self.label} cannot list its keys: purge by URL, by tag, or all")
         yield ()  # what makes this an iterator
 

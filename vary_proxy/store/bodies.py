@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from vary_proxy.core.message import Buffer
-from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, layout
 from vary_proxy.store.base import TooLarge
 from vary_proxy.store.codec import Place
@@ -48,10 +48,10 @@ class BodyGone(Exception):
 
 
 class SharedWriter:
-    """Fulfils vary_proxy.store.base.Writer. ``published`` says whether commit made it visible."""
+    """Fulfils vary_proxy.store.base.Writer. ``resource`` is what commit made, None: nothing."""
 
     def __init__(self, store: SharedStore, key: bytes, max_variants: int, found: Found | None):
-        self.published = False
+        self.resource: Resource | None = None
         self._store = store
         self._key = key
         self._max_variants = max_variants
@@ -82,7 +82,7 @@ class SharedWriter:
     ) -> None:
         self._dead = True
         self._queue.clear()
-        if not self.published and self._sent:
+        if self.resource is None and self._sent:
             self._store.drop_later(self._sent)
 
     async def write(self, chunk: bytes) -> None:
@@ -114,7 +114,7 @@ class SharedWriter:
             last.append((name, codec.encode_block(name, self._buffer)))
         place = Place(body.digest, body.length, self._token, layout.BLOCK)
         written = Written(place, last, self._sent)
-        self.published = await self._store.publish(
+        self.resource = await self._store.publish(
             self._key, stored, self._max_variants, self._found, written
         )
         return stored
@@ -146,7 +146,7 @@ class SharedWriter:
             self._sent.append(name)
             self._room.set()
             await self._renew()
-        if self._dead and not self.published:
+        if self._dead and self.resource is None:
             self._store.drop_later(self._sent)
 
     async def _renew(self) -> None:

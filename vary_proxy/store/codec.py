@@ -209,13 +209,12 @@ def _open(value: object, decoder: msgspec.msgpack.Decoder[_RecordT]) -> _RecordT
 
 def _plausible(record: _Variant) -> bool:
     """False for what no response head could have come to: it would be sent to a client."""
-    names = b"\n".join(name for name, _ in record.fields)
     selecting = [name for name, _ in record.selecting]
-    if _NAMES.fullmatch(names) is None or names.count(b"\n") != max(0, len(record.fields) - 1):
+    if not _are_names([name for name, _ in record.fields]) or not _are_names(selecting):
         return False
     if any(_BROKEN.search(value) for _, value in record.fields) or _BROKEN.search(record.reason):
         return False
-    if selecting != sorted(set(selecting)) or _NAMES.fullmatch(b"\n".join(selecting)) is None:
+    if selecting != sorted(set(selecting)):
         return False
     if not (isfinite(record.born) and isfinite(record.received)):
         return False
@@ -223,3 +222,9 @@ def _plausible(record: _Variant) -> bool:
         return True
     first, total = record.part
     return total is None or first + record.length <= total
+
+
+def _are_names(names: list[bytes]) -> bool:
+    # One search for all of them: a resource has up to sixty-four times thirty names.
+    joined = b"\n".join(names)
+    return _NAMES.fullmatch(joined) is not None and joined.count(b"\n") == max(0, len(names) - 1)

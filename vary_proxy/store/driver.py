@@ -90,8 +90,8 @@ class Driver(Protocol):
     async def advance(self, tag: bytes | None, *, soft: bool, message: bytes) -> int:
         """Purge a tag, or everything for None, by a new epoch: its number."""
 
-    def scan(self) -> AsyncIterator[Sequence[tuple[str, object]]]:
-        """All rows with their indices, in batches. Raises Unsupported."""
+    def scan(self) -> AsyncIterator[Sequence[object]]:
+        """The indices of all rows, in batches. Raises Unsupported."""
 
     async def ping(self, *, write: bool) -> None:
         """Return when the store answers (and takes writes); else raise."""

@@ -13,7 +13,8 @@ and forgets that again when the store is back.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
@@ -21,11 +22,13 @@ from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, notices
 from vary_proxy.store.base import Content, StoreStats, Writer
 from vary_proxy.store.bodies import BodyGone
+from vary_proxy.store.fleet import FleetFlights
 from vary_proxy.store.known import Known
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.shared import Progress, SharedStore
 from vary_proxy.store.tee import TeeWriter
+from vary_proxy.store.underway import Pending, UnderWay
 
 _KNOWN_SHARE = 8  # one byte of so many is for metadata
 _PLENTY = 1024  # variants: the shared store has bounded them already
@@ -41,15 +44,17 @@ class LayeredStore:
         max_bytes: int,
         max_object: int,
         clock: Callable[[], float],
+        flights: FleetFlights | None = None,
     ) -> None:
         self.shared = shared
+        self.flights = flights  # None: everybody fetches for himself
         self.memory = MemoryStore(max_bytes - max_bytes // _KNOWN_SHARE, max_object, clock)
         self.on_change: list[Callable[[bytes | None], None]] = []  # a key, or None: everything
         self._notices = notices
         self._known = Known(max_bytes // _KNOWN_SHARE)
         self._max_object = max_object
         self._clock = clock
-        self._loads: dict[bytes, list[_Load]] = {}
+        self._under_way = UnderWay()
         shared.breaker.on_change.append(self._reachable)
         if notices is not None:
             notices.add(self)
@@ -87,23 +92,27 @@ class LayeredStore:
         return None if alone is None else TeeWriter(self, key, max_variants, None, self._max_object)
 
     async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
-        self._dirty(key)
-        done = await self.shared.add(key, stored, max_variants)
         here = self.memory.chunks(key, stored.body, 0, stored.body.length)
-        if done or (here is not None and not self.shared.breaker.writable):
-            self.learn(key, stored, max_variants, here)
-            return True
-        return False
+        with self.changing(key) as change:
+            change.resource = await self.shared.added(key, stored, max_variants)
+        if change.resource is None:
+            if here is None or self.shared.breaker.writable:
+                return False
+            self.learn_alone(key, stored, max_variants)
+        if here is not None:
+            self.hold(key, stored, here, max_variants)
+        return True
 
     async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
-        self._dirty(key)
-        await self.shared.replace(key, old, new)
-        await self.memory.replace(key, old, new)
-        self._dirty(key)
         known = self._known.get(key)
-        if known is not None:
-            self._revise(key, variants.replaced(known, old, new))
-        self._tell(key)
+        with self.changing(key) as change:
+            change.resource = await self.shared.replaced(key, old, new)
+        if change.resource is None and known is not None and not self.shared.breaker.writable:
+            alone = variants.replaced(known, old, new)
+            if alone is not None:
+                self._known.put(key, alone)
+                self._tell(key)
+        await self.memory.replace(key, old, new)
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
         self._forget(key)
@@ -180,13 +189,13 @@ class LayeredStore:
         if kind == notices.CHANGED:
             self._forget(subject)
         elif kind == notices.PURGED:
-            self.shared.tasks.spawn(self._drop(subject), "memory purge")
             self._forget(subject)
+            self.shared.tasks.spawn(self.memory.purge(subject), "memory purge")
         elif kind == notices.TAG:
             self.shared.rows.forget(None)
             for key in self._known.tagged(subject):
                 self._forget(key)
-            self._spoil_loads()
+            self._under_way.spoil_all()
         elif kind == notices.ALL:
             self.forget()
             self.shared.tasks.spawn(self.memory.clear(), "memory clear")
@@ -198,32 +207,42 @@ class LayeredStore:
         """Believe nothing any more; bodies stay, they are only found through the shared store."""
         self._known.clear()
         self.shared.rows.forget(None)
-        self._spoil_loads()
+        self._under_way.spoil_all()
         self._tell(None)
 
-    def learn(
-        self,
-        key: bytes,
-        stored: StoredResponse,
-        max_variants: int,
-        chunks: Sequence[Buffer] | None,
-    ) -> None:
-        """*stored* has just been published; *chunks* are its body when that is small."""
-        self._dirty(key)
-        if chunks is not None:
-            self.memory.put(key, stored, tuple(map(bytes, chunks)), max_variants)
-        known = self._known.get(key)
-        if known is None and not self.shared.breaker.readable:
-            known = Resource()
-        if known is not None:
-            self._revise(key, variants.joined(known, stored, max_variants, self._clock()))
-        self._tell(key)
+    @contextmanager
+    def changing(self, key: bytes) -> Iterator[Pending]:
+        """Around a change of ours: ``resource`` is what it made of the resource, if it did.
 
-    def _revise(self, key: bytes, resource: Resource | None) -> None:
-        if resource is None:
-            self._known.pop(key)
-        else:
+        It is believed unless another change was heard of meanwhile. When it could not be made,
+        because the shared store is away, what was known stays.
+        """
+        change = Pending()
+        try:
+            with self._under_way.watch(key) as change:
+                yield change
+        finally:
+            if change.resource is not None or self.shared.breaker.writable:
+                self._forget(key)
+            if change.resource is not None and change.clean:
+                self._known.put(key, change.resource)
+
+    def hold(
+        self, key: bytes, stored: StoredResponse, chunks: Sequence[Buffer], max_variants: int
+    ) -> None:
+        """Keep a body that was published."""
+        self.memory.put(key, stored, tuple(map(bytes, chunks)), max_variants)
+
+    def learn_alone(self, key: bytes, stored: StoredResponse, max_variants: int) -> None:
+        """*stored* could not be published: the shared store is away, so memory goes on alone."""
+        known = self._known.get(key)
+        if known is None and self.shared.breaker.readable:
+            return  # what else there is of this resource is not known, but could be
+        self._under_way.spoil(key)
+        resource = variants.joined(known, stored, max_variants, self._clock())
+        if resource is not None:
             self._known.put(key, resource)
+        self._tell(key)
 
     def _recall(self, key: bytes) -> Resource | None:
         """What is known of *key*, if it may be believed; an empty Resource: there is nothing."""
@@ -232,15 +251,8 @@ class LayeredStore:
         return None
 
     async def _load(self, key: bytes) -> Resource | None:
-        load = _Load()
-        self._loads.setdefault(key, []).append(load)
-        try:
+        with self._under_way.watch(key) as load:
             found = await self.shared.find(key)
-        finally:
-            loads = self._loads[key]
-            loads.remove(load)
-            if not loads:
-                del self._loads[key]
         if found is None:
             return self._recall(key)
         if load.clean:
@@ -273,17 +285,8 @@ class LayeredStore:
     def _forget(self, key: bytes) -> None:
         self._known.pop(key)
         self.shared.rows.forget(key)
-        self._dirty(key)
+        self._under_way.spoil(key)
         self._tell(key)
-
-    def _dirty(self, key: bytes) -> None:
-        """What is being loaded now may be from before a change: answer with it, forget it."""
-        for load in self._loads.get(key, ()):
-            load.clean = False
-
-    def _spoil_loads(self) -> None:
-        for key in self._loads:
-            self._dirty(key)
 
     def _reachable(self, readable: bool) -> None:
         if readable or self._notices is None:
@@ -292,12 +295,3 @@ class LayeredStore:
     def _tell(self, key: bytes | None) -> None:
         for tell in self.on_change:
             tell(key)
-
-
-class _Load:
-    """A load under way; ``clean`` until its resource is changed."""
-
-    __slots__ = ("clean",)
-
-    def __init__(self) -> None:
-        self.clean = True

@@ -40,6 +40,7 @@ def open_store(
     # These clients take a good part of the start-up time of a process: only who uses them pays.
     from vary_proxy.store import _aiocache
     from vary_proxy.store.anycache import CacheDriver
+    from vary_proxy.store.fleet import FleetFlights
     from vary_proxy.store.layered import LayeredStore
     from vary_proxy.store.notices import Notices
     from vary_proxy.store.redis import RedisDriver
@@ -58,4 +59,5 @@ def open_store(
     driver = RedisDriver(url or "redis://127.0.0.1:6379/0", namespace, timeout)
     shared = SharedStore(driver, tasks, clock, max_object, timeout, fail, observer)
     hub = Notices(driver.client, driver.channel, shared.rows.sender, tasks, timeout)
-    return LayeredStore(shared, hub, memory_max, memory_max_object, clock)
+    flights = FleetFlights(driver, shared.breaker, hub, shared.rows.sender)
+    return LayeredStore(shared, hub, memory_max, memory_max_object, clock, flights)

@@ -137,23 +137,22 @@ class RedisDriver:
         )
         return int(number)
 
-    async def scan(self) -> AsyncIterator[Sequence[tuple[str, object]]]:
-        start = len(self._key(""))
+    async def scan(self) -> AsyncIterator[Sequence[object]]:
         pattern = _literal(self._key(f"{layout.VERSION}:{{")) + "*}:r"
-        batch: list[str] = []
+        batch: list[bytes | str] = []
         async for name in self.client.scan_iter(match=pattern, count=1000):
-            batch.append(_text(name)[start:])
+            batch.append(name)
             if len(batch) == _BATCH:
                 yield await self._indices(batch)
                 batch = []
         if batch:
             yield await self._indices(batch)
 
-    async def _indices(self, rows: list[str]) -> Sequence[tuple[str, object]]:
+    async def _indices(self, rows: Sequence[bytes | str]) -> Sequence[object]:
         async with self.client.pipeline(transaction=False) as pipe:
             for row in rows:
-                pipe.hget(self._key(row), b"i")
-            return list(zip(rows, await pipe.execute(raise_on_error=False), strict=True))
+                pipe.hget(row, b"i")
+            return [found for found in await pipe.execute(raise_on_error=False) if found]
 
     async def ping(self, *, write: bool) -> None:
         key = self._key(layout.PROBE)

@@ -98,8 +98,8 @@ class Rows:
         start: Found,
         body: Body | None = None,
         written: Written | None = None,
-    ) -> bool:
-        """Change the row of *key*, found as *start*; False when it came to nothing.
+    ) -> Resource | None:
+        """Change the row of *key*, found as *start*; what it holds now, None: it was not changed.
 
         *body* must be there, or be the one *written*.
         """
@@ -113,26 +113,26 @@ class Rows:
 
     async def _edit(
         self, key: bytes, edit: Edit, start: Found, body: Body | None, written: Written | None
-    ) -> bool:
+    ) -> Resource | None:
         result: Found | None = start
         for attempt in range(_ATTEMPTS):
             if result is None or result.row.generation != start.row.generation:
-                return False
+                return None
             resource = edit(result.resource)
             place = _place(result, body, written)
             if resource is None or (body is not None and place is None):
-                return False
+                return None
             change, orphans = self._change(key, result, resource, start, place, written)
             applied = await self._apply(key, change)
             if applied is Applied.DONE:
                 self._retire(layout.row(key), orphans)
-                return True
+                return resource
             if applied is not Applied.CHANGED:
-                return False
+                return None
             if attempt:
                 await asyncio.sleep(random.random() * _PAUSE * attempt)  # noqa: S311
             result = await self.find(key)
-        return False
+        return None
 
     async def wipe(self, key: bytes) -> bool:
         """Purge one row; False when the store does not answer."""

@@ -8,6 +8,7 @@ made up for before the store is written to again.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ from vary_proxy.store.driver import Driver
 from vary_proxy.store.found import Found
 from vary_proxy.store.rows import Rows, Written
 from vary_proxy.tasks import Tasks
+
+_AT_ONCE = 16  # purges of single resources
 
 
 class StoreUnavailable(Exception):
@@ -83,8 +86,12 @@ class SharedStore:
         return SharedWriter(self, key, max_variants, self.rows.recall(key))
 
     async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        return await self.added(key, stored, max_variants) is not None
+
+    async def added(self, key: bytes, stored: StoredResponse, max_variants: int) -> Resource | None:
+        """As ``add``, and what the resource is now."""
         start = await self.rows.recall_or_find(key)
-        return start is not None and await self.publish(key, stored, max_variants, start)
+        return None if start is None else await self.publish(key, stored, max_variants, start)
 
     async def publish(
         self,
@@ -93,10 +100,10 @@ class SharedStore:
         max_variants: int,
         start: Found,
         written: Written | None = None,
-    ) -> bool:
+    ) -> Resource | None:
         """Make *stored* visible, unless its resource was purged since *start* was found.
 
-        Its body is the one *written*, or has long been here.
+        Its body is the one *written*, or has long been here. What the resource is now.
         """
 
         def edit(resource: Resource) -> Resource | None:
@@ -105,13 +112,21 @@ class SharedStore:
         return await self.rows.edit(key, edit, start, stored.body, written)
 
     async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+        await self.replaced(key, old, new)
+
+    async def replaced(
+        self, key: bytes, old: StoredResponse, new: StoredResponse
+    ) -> Resource | None:
+        """As ``replace``, and what the resource is now."""
+
         def edit(resource: Resource) -> Resource | None:
             return variants.replaced(resource, old, new)
 
         start = await self.rows.recall_or_find(key)
-        done = start is not None and await self.rows.edit(key, edit, start, new.body)
-        if new.stale and not done:
+        now = None if start is None else await self.rows.edit(key, edit, start, new.body)
+        if new.stale and now is None:
             self._owe_if_away(key)
+        return now
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
         def edit(resource: Resource) -> Resource | None:
@@ -119,7 +134,7 @@ class SharedStore:
             return Resource(kept) if len(kept) < len(resource.variants) else None
 
         start = await self.rows.recall_or_find(key)
-        if start is None or not await self.rows.edit(key, edit, start):
+        if start is None or await self.rows.edit(key, edit, start) is None:
             self._owe_if_away(key)
 
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
@@ -143,7 +158,7 @@ class SharedStore:
         start = await self.rows.recall_or_find(key)
         count = 0 if start is None else len(start.resource.variants)
         if soft and start is not None:
-            done = not count or await self.rows.edit(key, _all_stale, start)
+            done = not count or await self.rows.edit(key, _all_stale, start) is not None
         else:
             done = await self.rows.wipe(key)
         if not done:
@@ -179,13 +194,13 @@ class SharedStore:
         """
         looked_at = purged = 0
         async for batch in self.driver.scan():
-            for _, value in batch:
-                key = codec.key_of(value)
-                looked_at += 1
-                if key is not None and matches(key):
-                    purged += 1
-                    if not dry_run:
-                        await self.purge(key, soft=soft)
+            looked_at += len(batch)
+            keys = [key for value in batch if (key := codec.key_of(value)) and matches(key)]
+            purged += len(keys)
+            if not dry_run:
+                for start in range(0, len(keys), _AT_ONCE):
+                    some = keys[start : start + _AT_ONCE]
+                    await asyncio.gather(*(self._purge_one(key, soft=soft) for key in some))
             yield Progress(looked_at, purged)
 
     def stats(self) -> StoreStats:
@@ -229,6 +244,12 @@ class SharedStore:
             return await self._place(key, body)
 
         return moved
+
+    async def _purge_one(self, key: bytes, *, soft: bool) -> None:
+        if soft:
+            await self.purge(key, soft=True)
+        elif not await self.rows.wipe(key):
+            self.debts.owe(key)
 
     async def _place(self, key: bytes, body: Body) -> Place | None:
         result = self.rows.recall(key)

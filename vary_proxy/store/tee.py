@@ -66,15 +66,21 @@ class TeeWriter:
             self._digest.update(chunk)
 
     async def commit(self, stored: StoredResponse) -> StoredResponse:
-        if self._shared is not None:
-            stored = await self._shared.commit(stored)
-            # Refused by a store that is well: purged meanwhile, or not admitted. Not ours then.
-            visible = self._shared.published or not self._store.shared.breaker.writable
+        store, shared = self._store, self._shared
+        published = False
+        if shared is not None:
+            with store.changing(self._key) as change:
+                stored = await shared.commit(stored)
+                change.resource = shared.resource
+            published = change.resource is not None
         else:
             assert self._digest is not None
             digest = self._digest.digest()[: codec.DIGEST]
             stored = replace(stored, body=Body(digest, self._length))
-            visible = True
-        if visible:
-            self._store.learn(self._key, stored, self._max_variants, self._chunks)
+        if not published:
+            if store.shared.breaker.writable:
+                return stored  # refused by a store that is well: purged meanwhile, not admitted
+            store.learn_alone(self._key, stored, self._max_variants)
+        if self._chunks is not None:
+            store.hold(self._key, stored, self._chunks, self._max_variants)
         return stored

@@ -1,0 +1,367 @@
+"""Wherever Redis is: a unix socket, behind TLS, Sentinel or a Cluster; and any aiocache cache."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from redis.asyncio import Redis
+
+from tests.store.builders import KEY, body_of, found, put, stored
+from tests.store.conftest import eventually
+from tests.store.servers import RedisServer, SentinelServer, free_port
+from vary_proxy.store import breaker as breaker_module
+from vary_proxy.store import layout
+from vary_proxy.store._aiocache import StoreUrlError, read_url
+from vary_proxy.store.layered import LayeredStore
+from vary_proxy.store.opening import open_store
+from vary_proxy.store.redis import RedisDriver
+
+A, B = b"https://a.example", b"https://b.example"
+Opened = Callable[..., LayeredStore]
+
+
+async def story(one: LayeredStore, other: LayeredStore) -> None:
+    """What must work wherever the store is: two workers, large bodies, notices, purges."""
+    for worker in (one, other):
+        await worker.load(b"somebody asks")
+    await eventually(lambda: one.trusted and other.trusted)
+    body = os.urandom(700_000)
+    published = await put(one, KEY, stored(A, cache_tag="news"), body)
+    await put(one, b"small", stored(A), b"small")
+    assert await other.load(KEY) is not None
+    assert await body_of(other, KEY, published) == body
+    await put(other, KEY, stored(B), b"for b")
+    await eventually(lambda: one.peek(KEY) is None)
+    resource = await one.load(KEY)
+    assert resource is not None
+    assert len(resource.variants) == 2
+    assert await other.purge(KEY) == 2
+    await eventually(lambda: one.peek(KEY) is None)
+    assert await one.load(KEY) is None
+    seen = [progress async for progress in other.purge_matching(lambda key: key == b"small")]
+    assert seen[-1].purged == 1
+    assert await found(one, b"small") is None
+    await put(one, KEY, stored(A, cache_tag="news"), b"news")
+    assert await other.purge_tag(b"news")
+    await eventually(lambda: one.peek(KEY) is None)
+    assert await one.load(KEY) is None
+    assert await one.purge_all()
+
+
+async def test_a_unix_socket(opened: Opened, redis_server: RedisServer) -> None:
+    await story(
+        opened("redis", url=redis_server.socket_url), opened("redis", url=redis_server.socket_url)
+    )
+
+
+async def test_tls(opened: Opened, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    port = free_port()
+    server = RedisServer(
+        tmp_path,
+        *("--tls-port", str(port), "--tls-auth-clients", "no"),
+        *("--tls-cert-file", str(tmp_path / "cert.pem")),
+        *("--tls-key-file", str(tmp_path / "key.pem")),
+        *("--tls-ca-cert-file", str(tmp_path / "ca.pem")),
+    )
+    server.start()
+    try:
+        url = f"rediss://127.0.0.1:{port}/0"
+        trusted = f"{url}?ssl_ca_certs={tmp_path / 'ca.pem'}"
+        await story(opened("redis", url=trusted), opened("redis", url=trusted))
+        suspicious = opened("redis", url=url)
+        assert await suspicious.load(KEY) is None
+        assert not suspicious.shared.breaker.readable, "a certificate that nobody vouches for"
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Three primaries that share the slots."""
+    nodes = []
+    for _ in range(3):
+        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
+        nodes.append(RedisServer(tmp_path, *options, "--cluster-require-full-coverage", "no"))
+    try:
+        for node in nodes:
+            node.start()
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+async def _join(nodes: list[RedisServer]) -> None:
+    clients = [Redis(port=node.port, decode_responses=True) for node in nodes]
+    for number, client in enumerate(clients):
+        first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
+        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
+        await client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+        await client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
+
+    async def joined() -> bool:
+        for client in clients:
+            info = await client.execute_command("CLUSTER", "INFO")
+            info = (
+                info
+                if isinstance(info, dict)
+                else dict(line.split(":", 1) for line in info.split("\r\n") if ":" in line)
+            )
+            if (info["cluster_state"], int(info["cluster_known_nodes"])) != ("ok", 3):
+                return False
+            if int(info["cluster_slots_assigned"]) != 16384:
+                return False
+        return True
+
+    await eventually(joined, 20)
+    for client in clients:
+        await client.aclose()
+
+
+async def test_a_cluster_of_three(
+    opened: Opened, cluster: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await _join(cluster)
+    url = f"redis+cluster://127.0.0.1:{cluster[1].port},127.0.0.1:{cluster[0].port}"
+    one, other = opened("redis", url=url), opened("redis", url=url)
+    await story(one, other)
+    keys = [b"/%d" % number for number in range(30)]
+    for key in keys:
+        await put(one, key, stored(A), b"body of " + key)
+    for key in keys:
+        resource = await other.load(key)
+        assert resource is not None
+        assert await body_of(other, key, resource.variants[0]) == b"body of " + key
+    holding = []
+    for node in cluster:
+        async with Redis(port=node.port) as client:
+            holding.append(await client.dbsize())
+    assert all(holding), "resources spread over the nodes"
+    seen = [progress async for progress in one.purge_matching(lambda key: key.startswith(b"/"))]
+    assert seen[-1].purged == len(keys)
+    # One node goes: its resources are misses, the rest is served.
+    monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.3)
+    hurried = opened("redis", url=url, timeout=0.25).shared
+    for key in keys:
+        await put(hurried, key, stored(A), b"body of " + key)
+    cluster[2].kill()
+    answers = 0
+    started = time.perf_counter()
+    while time.perf_counter() - started < 3 and answers < 5:
+        for key in keys:
+            resource = await hurried.load(key)
+            if resource is not None:
+                answers += await body_of(hurried, key, resource.variants[0]) == b"body of " + key
+        await asyncio.sleep(0.05)
+    assert answers >= 5
+
+
+async def test_sentinel_finds_the_new_primary_when_the_old_one_dies(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.5)
+    primary, replica = RedisServer(tmp_path), None
+    primary.start()
+    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(primary.port))
+    replica.start()
+    sentinel = SentinelServer(tmp_path, primary.port)
+    sentinel.start()
+    try:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main/0"
+        one, other = opened("redis", url=url), opened("redis", url=url)
+        await story(one, other)
+        hurried = opened("redis", url=url, timeout=0.25)
+        await put(hurried, KEY, stored(A), b"replicated")
+        async with Redis(port=replica.port) as client:
+            space = hurried.shared.driver.cache.namespace  # type: ignore[attr-defined]
+            await eventually(lambda: client.hexists(f"{space}:{layout.row(KEY)}", "i"))
+            async with Redis(port=sentinel.port, decode_responses=True) as watch:
+                await eventually(lambda: _knows_a_replica(watch), 15)
+            primary.kill()
+            assert await hurried.load(b"anything") is None
+            await eventually(lambda: _is_primary(client), 15)
+        await eventually(lambda: hurried.shared.breaker.writable, 10)
+        resource = await hurried.load(KEY)
+        assert resource is not None
+        assert await body_of(hurried, KEY, resource.variants[0]) == b"replicated"
+        await put(hurried, KEY, stored(B), b"new")
+        await eventually(lambda: hurried.trusted, 10)
+    finally:
+        for server in (sentinel, replica, primary):
+            server.kill()
+
+
+async def _knows_a_replica(watch: Redis) -> bool:
+    return len(await watch.execute_command("SENTINEL", "REPLICAS", "main")) == 1
+
+
+async def _is_primary(client: Redis) -> bool:
+    return (await client.info("replication"))["role"] == "master"
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "label"),
+    [
+        ("redis://cache:6379/1", "plain", "redis://cache:6379/1"),
+        ("redis://me:secret@cache/0", "plain", "redis://cache/0"),
+        ("rediss://:secret@cache:6380", "plain", "rediss://cache:6380"),
+        ("unix:///run/redis.sock?db=2", "plain", "unix:///run/redis.sock"),
+        ("redis+sentinel://:p@a:1,b:2/main/3", "sentinel", "redis+sentinel://a:1,b:2/main/3"),
+        ("redis+cluster://a,b:7000", "cluster", "redis+cluster://a,b:7000"),
+        ("rediss+cluster://a", "cluster", "rediss+cluster://a"),
+    ],
+)
+def test_addresses_are_read_and_shown_without_secrets(url: str, kind: str, label: str) -> None:
+    target = read_url(url)
+    assert (target.kind, target.label) == (kind, label)
+    assert "secret" not in repr(target.label)
+
+
+def test_what_an_address_says_is_used() -> None:
+    target = read_url("rediss+sentinel://me:p%40ss@a,b:27000/main/3?sentinel_password=x")
+    assert target.nodes == (("a", 26379), ("b", 27000))
+    assert target.service == "main"
+    assert dict(target.options) == {
+        "username": "me",
+        "password": "p@ss",
+        "ssl": True,
+        "db": 3,
+        "sentinel_password": "x",
+    }
+    assert read_url("redis+cluster://a").nodes == (("a", 6379),)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "http://a",
+        "redis",
+        "memcached://a",
+        "redis+sentinel://a:1",
+        "redis+cluster://",
+        "redis+cluster://a:notaport",
+        "redis+ring://a",
+    ],
+)
+def test_an_address_that_cannot_be_used_says_what_could(url: str) -> None:
+    with pytest.raises(StoreUrlError, match="redis://host:6379/0") as error:
+        read_url(url)
+    assert str(error.value).startswith("store.url: ")
+
+
+@pytest.mark.parametrize(
+    ("backend", "said"),
+    [
+        ("aiocache.NoSuchCache", "cannot be imported"),
+        ("no_such_module.Cache", "cannot be imported"),
+        ("nodots", "cannot be imported"),
+        ("os.path.join", "is not an aiocache.BaseCache"),
+        ("collections.OrderedDict", "is not an aiocache.BaseCache"),
+    ],
+)
+def test_a_backend_that_cannot_be_used_says_so(opened: Opened, backend: str, said: str) -> None:
+    with pytest.raises(StoreUrlError, match=said):
+        opened("aiocache", backend=backend)
+
+
+def test_a_namespace_that_would_break_keys_is_refused(opened: Opened) -> None:
+    for namespace in ("", "a b", "{a}", "a*", "x" * 65):
+        with pytest.raises(StoreUrlError, match="store.namespace"):
+            opened("redis", namespace=namespace)
+
+
+async def test_an_aiocache_cache_in_memory_will_do(opened: Opened) -> None:
+    store = opened("aiocache", backend="aiocache.SimpleMemoryCache")
+    body = os.urandom(400_000)
+    published = await put(store, KEY, stored(A), body)
+    assert await store.load(KEY) is not None
+    assert await body_of(store, KEY, published) == body
+
+
+async def test_aiocaches_own_redis_cache_will_do(opened: Opened, redis_server: RedisServer) -> None:
+    options = {"endpoint": "127.0.0.1", "port": str(redis_server.port)}
+    store = opened("aiocache", backend="aiocache.RedisCache", options=options)
+    published = await put(store, KEY, stored(A), b"\x00\xff")
+    other = opened("aiocache", backend="aiocache.RedisCache", options=options)
+    assert await other.load(KEY) is not None
+    assert await body_of(other, KEY, published) == b"\x00\xff"
+
+
+async def test_memcached_that_stops_harms_nobody(
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.store.servers import MemcachedServer
+
+    monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.5)
+    server = MemcachedServer(tmp_path)
+    server.start()
+    options = {"endpoint": "127.0.0.1", "port": server.port}
+    store = opened(
+        "aiocache", backend="aiocache.MemcachedCache", options=options, timeout=0.25
+    ).shared
+    keys = [b"%d" % number for number in range(10)]
+    try:
+        for key in keys:
+            await put(store, key, stored(A), b"body of " + key)
+        server.pause()
+        started = time.perf_counter()
+        await asyncio.gather(*(store.load(key) for key in keys))
+        assert time.perf_counter() - started < 1
+        assert store.writer(KEY, 5, 64) is None
+        server.resume()
+        await eventually(lambda: store.breaker.writable, 6)
+        for key in reversed(keys):
+            resource = await store.load(key)
+            assert resource is not None
+            assert await body_of(store, key, resource.variants[0]) == b"body of " + key
+        server.kill()
+        for key in keys:
+            assert await store.load(key) is None
+        server.start()
+        await eventually(lambda: store.breaker.writable, 6)
+        await put(store, KEY, stored(A))
+        assert await store.load(KEY) is not None
+    finally:
+        server.resume() if server._process else None
+        server.kill()
+
+
+async def test_nothing_reaches_redis_by_pickle_keys_or_flush(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url)
+    driver = store.shared.driver
+    assert isinstance(driver, RedisDriver)
+    assert type(driver.cache.serializer).__name__ == "NullSerializer"
+    assert driver.cache.serializer.encoding is None
+    with pytest.raises(TypeError, match="KEYS and FLUSHDB"):
+        await driver.cache.clear()
+    with pytest.raises(TypeError, match="lifetime"):
+        await driver.cache.set("key", b"value")
+
+
+def test_the_memory_store_needs_no_client() -> None:
+    """A process without a shared store does not pay for the clients' import."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, vary_proxy.store.opening as o; from vary_proxy.tasks import Tasks;"
+        "o.open_store('memory', tasks=Tasks(), clock=lambda: 0.0, memory_max=1, "
+        "memory_max_object=1); print('redis' in sys.modules, 'aiocache' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
+    assert callable(open_store)

@@ -1,0 +1,393 @@
+"""Workers in front of one Redis: hits await nothing, and no worker believes what has changed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.store.builders import KEY, body_of, bytes_of, found, put, stored
+from tests.store.conftest import eventually
+from tests.store.servers import MemcachedServer, RedisServer
+from vary_proxy.core.stored import Body
+from vary_proxy.store import layout
+from vary_proxy.store.bodies import BodyGone
+from vary_proxy.store.driver import Row
+from vary_proxy.store.layered import LayeredStore
+
+A, B = b"https://a.example", b"https://b.example"
+HEARD = 0.1  # seconds within which every worker knows
+Opened = Callable[..., LayeredStore]
+
+
+@pytest.fixture
+async def workers(opened: Opened, redis_server: RedisServer) -> tuple[LayeredStore, LayeredStore]:
+    """Two workers on one Redis, both hearing each other."""
+    pair = opened("redis", url=redis_server.url), opened("redis", url=redis_server.url)
+    for one in pair:
+        await one.load(b"somebody asks")
+    await eventually(lambda: all(one.trusted for one in pair))
+    return pair
+
+
+async def test_what_one_worker_stores_the_other_finds_and_then_has_at_hand(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    published = await put(one, KEY, stored(A), b"body")
+    assert one.peek(KEY) is not None
+    assert other.peek(KEY) is None
+    resource = await other.load(KEY)
+    assert resource is not None
+    assert resource.variants == (published,)
+    assert await body_of(other, KEY, published) == b"body"
+    assert other.peek(KEY) == resource
+    assert other.chunks(KEY, published.body, 0, 4) is not None
+
+
+async def test_a_hit_in_memory_asks_redis_nothing(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, _ = workers
+    published = await put(one, KEY, stored(A), b"body")
+    asked: list[str] = []
+
+    class Watcher:
+        def operation(self, op: str, seconds: float, error: str | None) -> None:
+            asked.append(op)
+
+    one.shared.breaker._observer = Watcher()
+    assert one.peek(KEY) is not None
+    assert await one.load(KEY) is not None
+    assert await body_of(one, KEY, published) == b"body"
+    assert asked == []
+    await one.load(b"never stored")
+    await one.load(b"never stored")
+    assert asked == ["load"], "that there is nothing is known as well"
+
+
+@pytest.mark.parametrize(
+    "change", ["purge", "soft purge", "store", "freshen", "drop", "tag", "all"]
+)
+async def test_a_change_reaches_the_other_workers_memory_at_once(
+    workers: tuple[LayeredStore, LayeredStore], change: str
+) -> None:
+    one, other = workers
+    old = await put(one, KEY, stored(A, cache_tag="news, sport"), b"old")
+    assert await other.load(KEY) is not None
+    assert await body_of(other, KEY, old) == b"old"
+    assert other.peek(KEY) is not None
+    fresher = replace(old, born=old.born + 60)
+    started = time.perf_counter()
+    match change:
+        case "purge":
+            await one.purge(KEY)
+        case "soft purge":
+            await one.purge(KEY, soft=True)
+        case "store":
+            await put(one, KEY, stored(B), b"new")
+        case "freshen":
+            await one.replace(KEY, old, fresher)
+        case "drop":
+            await one.drop(KEY, old)
+        case "tag":
+            assert await one.purge_tag(b"sport")
+        case "all":
+            assert await one.purge_all()
+    await eventually(lambda: other.peek(KEY) is None, 2)
+    assert time.perf_counter() - started < HEARD
+    resource = await other.load(KEY)
+    mine = await found(one, KEY)
+    assert resource == mine
+    if change in ("purge", "drop", "tag", "all"):
+        assert resource is None
+    else:
+        assert resource is not None
+    if change == "soft purge":
+        assert resource is not None
+        assert resource.variants[0].stale
+    if change == "freshen":
+        assert resource is not None
+        assert resource.variants == (fresher,)
+
+
+async def test_listeners_hear_of_every_change(workers: tuple[LayeredStore, LayeredStore]) -> None:
+    one, other = workers
+    told: list[bytes | None] = []
+    other.on_change.append(told.append)
+    await put(one, KEY, stored(A))
+    await eventually(lambda: KEY in told)
+    await one.purge_all()
+    await eventually(lambda: None in told)
+
+
+async def test_a_worker_does_not_overlook_a_variant_that_another_stored(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    await put(one, KEY, stored(A), b"for a")
+    await put(other, KEY, stored(B), b"for b")
+    await eventually(lambda: one.peek(KEY) is None)
+    for worker in workers:
+        resource = await found(worker, KEY)
+        assert resource is not None
+        assert {item.selecting[0][1] for item in resource.variants} == {A, B}
+
+
+async def test_what_is_read_while_it_changes_is_not_kept(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    """The answer of Redis from before a purge may arrive after the notice of the purge."""
+    one, other = workers
+    await put(one, KEY, stored(A), b"old")
+    driver = other.shared.driver
+    look, go_on, looked = driver.look, asyncio.Event(), asyncio.Event()
+
+    async def slow(row: str) -> Row:
+        result = await look(row)
+        looked.set()
+        await go_on.wait()
+        return result
+
+    driver.look = slow  # type: ignore[method-assign]
+    load = asyncio.get_running_loop().create_task(other.load(KEY))
+    await looked.wait()
+    await one.purge(KEY)
+    await asyncio.sleep(HEARD)
+    go_on.set()
+    await load
+    driver.look = look  # type: ignore[method-assign]
+    assert other.peek(KEY) is None
+    assert await other.load(KEY) is None
+
+
+async def test_what_was_fetched_before_a_purge_is_not_published_after_it(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    for purge in (lambda: other.purge(KEY), other.purge_all, lambda: other.purge_tag(b"news")):
+        assert await one.load(KEY) is None
+        writer = one.writer(KEY, None, 64)
+        assert writer is not None
+        async with writer:
+            await writer.write(b"fetched before")
+            await purge()
+            await writer.commit(stored(A, cache_tag="news"))
+        await asyncio.sleep(0)
+        await eventually(lambda: _finds_nothing(one, KEY), 1)
+        assert await found(other, KEY) is None
+        await put(other, KEY, stored(A), b"fetched after")
+        assert await other.load(KEY) is not None
+        await other.purge(KEY)
+
+
+async def _finds_nothing(store: LayeredStore, key: bytes) -> bool:
+    return await found(store, key) is None
+
+
+async def test_a_lost_subscription_empties_the_tier(opened: Opened, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        store = opened("redis", url=server.url, timeout=0.25)
+        await store.load(KEY)
+        await eventually(lambda: store.trusted)
+        await put(store, KEY, stored(A))
+        assert store.peek(KEY) is not None
+        told: list[bytes | None] = []
+        store.on_change.append(told.append)
+        server.kill()
+        await eventually(lambda: not store.trusted)
+        assert store.peek(KEY) is None
+        assert told[-1] is None
+        server.start()
+        await eventually(lambda: store.trusted)
+    finally:
+        server.kill()
+
+
+async def test_a_subscription_that_keeps_silent_is_lost(opened: Opened, tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    try:
+        store = opened("redis", url=server.url, timeout=0.25)
+        await store.load(KEY)
+        await eventually(lambda: store.trusted)
+        await put(store, KEY, stored(A))
+        server.pause()
+        await eventually(lambda: not store.trusted, 3)
+        assert store.peek(KEY) is None
+        server.resume()
+        await eventually(lambda: store.trusted, 6)
+    finally:
+        server.resume()
+        server.kill()
+
+
+async def test_a_body_too_large_for_memory_is_streamed_and_metadata_is_at_hand(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url, memory_max_object=1000)
+    await store.load(KEY)
+    await eventually(lambda: store.trusted)
+    await store.load(KEY)
+    body = os.urandom(700_000)
+    published = await put(store, KEY, stored(A), body)
+    assert store.peek(KEY) is not None
+    assert store.chunks(KEY, published.body, 0, 10) is None
+    assert await body_of(store, KEY, published) == body
+    assert store.chunks(KEY, published.body, 0, 10) is None
+
+
+async def test_a_reader_holds_two_blocks_whatever_the_body(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url, memory_max_object=1000).shared
+    body = os.urandom(10 * layout.BLOCK)
+    published = await put(store, KEY, stored(A), body)
+    content = await store.read(KEY, published.body, 0, len(body))
+    assert content is not None
+    assert sum(map(len, content.chunks)) == 2 * layout.BLOCK
+    assert await bytes_of(content) == body
+
+
+async def test_a_block_that_goes_in_mid_stream_ends_the_stream_where_it_was(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url).shared
+    body = os.urandom(10 * layout.BLOCK)
+    published = await put(store, KEY, stored(A), body)
+    content = await store.read(KEY, published.body, 100, len(body))
+    assert content is not None
+    assert content.stream is not None
+    place = (await store.find(KEY)).places[published.body.digest]  # type: ignore[union-attr]
+    await store.driver.drop_blocks(layout.block_names(layout.row(KEY), place, 5, 6))
+    out = b"".join(content.chunks)
+    gone = None
+    try:
+        async for chunk in content.stream:
+            out += chunk
+    except BodyGone as error:
+        gone = error
+    assert gone is not None
+    assert out == body[100 : 100 + len(out)]
+    assert gone.offset == 100 + len(out)
+
+
+async def test_a_body_that_came_again_goes_on_where_it_now_is(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url).shared
+    body = os.urandom(8 * layout.BLOCK)
+    published = await put(store, KEY, stored(A), body)
+    content = await store.read(KEY, published.body, 0, len(body))
+    place = (await store.find(KEY)).places[published.body.digest]  # type: ignore[union-attr]
+    await put(store, KEY, stored(B), body)
+    await store.driver.drop_blocks(layout.block_names(layout.row(KEY), place))
+    assert await bytes_of(content) == body
+
+
+async def test_variants_share_one_body(opened: Opened, redis_server: RedisServer) -> None:
+    store = opened("redis", url=redis_server.url).shared
+    body = os.urandom(300_000)
+    await put(store, KEY, stored(A), body)
+    await put(store, KEY, stored(B), body)
+    result = await store.find(KEY)
+    assert result is not None
+    assert len(result.resource.variants) == 2
+    assert len(result.places) == 1
+
+
+async def test_every_key_has_a_lifetime(
+    opened: Opened, redis_server: RedisServer, namespace: str
+) -> None:
+    store = opened("redis", url=redis_server.url)
+    await put(store, KEY, stored(A, cache_control="max-age=604800"), os.urandom(300_000))
+    await put(store, b"other", stored(B, status=404), b"not found")
+    await store.purge(b"other")
+    await store.purge_tag(b"news")
+    client = store.shared.driver.client  # type: ignore[attr-defined]
+    names = [name async for name in client.scan_iter(match=f"{namespace}:*")]
+    assert len(names) >= 6
+    for name in names:
+        assert 0 < await client.ttl(name) <= layout.EPOCHS_KEPT
+    (row,) = [name for name in names if layout.row(KEY).encode() in name]
+    assert 604_000 < await client.ttl(row) <= 604_800
+    for name in names:
+        if layout.row(KEY)[:-1].encode() + b"b:" in name:
+            assert 604_000 < await client.ttl(name) <= 604_800
+
+
+async def test_an_abandoned_body_leaves_nothing_behind(
+    opened: Opened, redis_server: RedisServer, namespace: str
+) -> None:
+    store = opened("redis", url=redis_server.url)
+    writer = store.writer(KEY, None, 64)
+    assert writer is not None
+    client = store.shared.driver.client  # type: ignore[attr-defined]
+
+    async def blocks() -> list[bytes]:
+        return [name async for name in client.scan_iter(match=f"{namespace}:*:b:*")]
+
+    async with writer:
+        for _ in range(20):
+            await writer.write(os.urandom(layout.BLOCK))
+        await eventually(blocks)
+        for name in await blocks():
+            assert 0 < await client.ttl(name) <= layout.ABANDONED
+
+    async def none() -> bool:
+        return not await blocks()
+
+    await eventually(none)
+
+
+async def test_bodies_that_nothing_points_to_expire_soon(
+    opened: Opened, redis_server: RedisServer, namespace: str
+) -> None:
+    store = opened("redis", url=redis_server.url)
+    await put(store, KEY, stored(A), b"old")
+    await put(store, KEY, stored(A, etag='"2"'), b"new")
+    client = store.shared.driver.client  # type: ignore[attr-defined]
+
+    async def lives() -> list[int]:
+        names = [name async for name in client.scan_iter(match=f"{namespace}:*:b:*")]
+        return sorted([await client.ttl(name) for name in names])
+
+    async def retired() -> bool:
+        old, new = await lives()
+        return old <= layout.GRACE < new
+
+    await eventually(retired)
+
+
+async def test_a_small_body_that_does_not_match_its_digest_is_gone(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    published = await put(one, KEY, stored(A), b"body")
+    resource = await other.load(KEY)
+    assert resource is not None
+    lying = Body(bytes(20), published.body.length)
+    assert await other.read(KEY, lying, 0, 4) is None
+
+
+async def test_without_notices_metadata_is_asked_for_each_time_and_bodies_are_not(
+    opened: Opened, memcached_server: MemcachedServer
+) -> None:
+    options = {"endpoint": "127.0.0.1", "port": memcached_server.port}
+    one, other = (
+        opened("aiocache", backend="aiocache.MemcachedCache", options=options) for _ in range(2)
+    )
+    published = await put(one, KEY, stored(A), b"body")
+    assert one.peek(KEY) is None
+    assert (await other.load(KEY)) is not None
+    assert await body_of(other, KEY, published) == b"body"
+    assert other.chunks(KEY, published.body, 0, 4) is not None
+    await one.purge(KEY)
+    assert await other.load(KEY) is None
