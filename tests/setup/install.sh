@@ -47,7 +47,7 @@ may_install() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; }
 apt() {
     say "installing:$(printf ' %s' "$@")"
     # Packages of servers start them; a test machine has no use for that.
-    policy=/usr/sbin/policy-rc.d
+    policy=${POLICY_RC:-/usr/sbin/policy-rc.d}
     if [ ! -e "$policy" ]; then
         trap 'rm -f "$policy"' EXIT INT TERM
         printf '#!/bin/sh\nexit 101\n' >"$policy"
