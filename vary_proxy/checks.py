@@ -27,7 +27,13 @@ def check(settings: Settings, places: Places, unread: Collection[str]) -> list[P
     is left out.
     """
     touched = {outer for one in unread for outer in _around(one)}
-    found = (*_origins(settings), *_listeners(settings), *_sizes(settings), *_rules(settings))
+    found = (
+        *_origins(settings, places),
+        *_listeners(settings),
+        *_store(settings, places),
+        *_sizes(settings),
+        *_rules(settings),
+    )
     return [
         Problem(place(places, path), path, what, remedy)
         for path, what, remedy in found
@@ -52,7 +58,7 @@ Finding = tuple[str, str, str]
 
 def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
     """What is allowed, and most likely not meant."""
-    found: list[Problem] = []
+    found = list(_unused(settings, places))
     for path, layer in layers(settings):
         whole = effective(settings, layer)
         asks_origin = whole.preflight in (PreflightMode.FORWARD, PreflightMode.CACHE)
@@ -64,10 +70,40 @@ def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
     return tuple(map(str, found))
 
 
-def _origins(settings: Settings) -> Iterator[Finding]:
+def _unused(settings: Settings, places: Places) -> Iterator[Problem]:
+    whole = [effective(settings, layer) for _, layer in layers(settings)]
+    asked = {one.origin for one in whole}
+    spoken = {one.cors.policy for one in whole if one.cors is not None}
+    for path, names, used in (
+        ("origins", settings.origins, asked),
+        ("cors", settings.cors, spoken),
+    ):
+        for name in names:
+            if name not in used:
+                here = f"{path}.{name}"
+                yield Problem(place(places, here), here, "no rule uses it", "use it, or remove it")
+
+
+def _origins(settings: Settings, places: Places) -> Iterator[Finding]:
     if not settings.origins:
         remedy = "add origins: {main: {url: http://host:port}}, or --origin URL"
         yield "origins", "nothing to stand in front of", remedy
+    for name, origin in settings.origins.items():
+        path = f"origins.{name}.addressing"
+        if path in places and origin.bucket is None:
+            yield path, "there is no bucket to address", "add bucket: NAME, or leave it out"
+
+
+def _store(settings: Settings, places: Places) -> Iterator[Finding]:
+    store = settings.store
+    for key, type_ in (("url", "redis"), ("backend", "aiocache"), ("options", "aiocache")):
+        if f"store.{key}" in places and getattr(store, key) and store.type != type_:
+            remedy = f"write type: {type_}, or leave {key} out"
+            yield f"store.{key}", f"has no meaning for a store of type {store.type}", remedy
+    if store.type == "redis" and store.url is None:
+        yield "store.type", "redis needs a url", "add url: redis://host:6379/0"
+    if store.type == "aiocache" and store.backend is None:
+        yield "store.type", "aiocache needs a backend", "add backend: aiocache.SimpleMemoryCache"
 
 
 def _listeners(settings: Settings) -> Iterator[Finding]:

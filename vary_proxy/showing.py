@@ -94,6 +94,8 @@ def _mapping(value: msgspec.Struct, path: str, private: frozenset[str]) -> dict[
         held, hint = getattr(value, key), known[key]
         if (held is None and key != "address") or (path and held in ({}, ())):
             continue
+        if isinstance(value, Origin) and key == "addressing" and value.bucket is None:
+            continue
         if isinstance(value, Origin) and key == "urls" and len(held) == 1:
             key, held = "url", held[0]
         here = f"{path}.{key}" if path else key

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -33,6 +34,9 @@ def command(loop: str, **given: Any) -> int:
     end; the second one ends now.
     """
     configuration = loaded(given)
+    logging.basicConfig(
+        level=configuration.settings.log.level.upper(), format="%(levelname)s %(message)s"
+    )
     with asyncio.Runner(loop_factory=_factory(loop)) as runner:
         return runner.run(serve(configuration))
 
