@@ -163,6 +163,9 @@ def dies(how: str, on: int = 2) -> Callable[[Peer], object]:
             peer.reset()
         elif how == "half a head":
             await peer.send(b"HTTP/1.1 2")
+        elif how == "half a head, reset":
+            await peer.send(b"HTTP/1.1 2")
+            peer.reset()
 
     return script
 
@@ -228,10 +231,18 @@ async def test_a_request_with_a_body_is_never_sent_twice() -> None:
         assert (origin.connections, len(origin.heads)) == (1, 2)
 
 
-async def test_once_a_byte_has_come_nothing_is_sent_twice() -> None:
-    async with serving(dies("half a head"), keeps(OK)) as origin, client(origin) as http:
+@pytest.mark.parametrize(
+    ("how", "error"),
+    [
+        ("half a head", "http_response_incomplete"),
+        ("half a head, reset", "connection_terminated"),
+    ],
+)
+@on_both_loops
+async def test_once_a_byte_has_come_nothing_is_sent_twice(how: str, error: str) -> None:
+    async with serving(dies(how), keeps(OK)) as origin, client(origin) as http:
         assert await outcome(http, ask()) == (200, b"ok")
-        assert await outcome(http, ask()) == "http_response_incomplete"
+        assert await outcome(http, ask()) == error
         assert (origin.connections, len(origin.heads)) == (1, 2)
 
 
