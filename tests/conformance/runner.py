@@ -125,7 +125,8 @@ def recorded(name: str) -> dict[str, dict[str, str]]:
 def changes(found: Run, expected: Mapping[str, Mapping[str, str]]) -> tuple[list[str], list[str]]:
     """What became worse, and what else changed, as lines to print.
 
-    A question has no better answer, so another one than recorded is never worse.
+    Worse is a test that no longer passes. A question has no better answer, and a test that did
+    not pass may fail in another way.
     """
     worse, other = [], []
     for name, outcome in found.outcomes.items():
@@ -133,8 +134,8 @@ def changes(found: Run, expected: Mapping[str, Mapping[str, str]]) -> tuple[list
         if outcome == before:
             continue
         line = f"{name}: was {before}, is {outcome} ({found.message(name)})"
-        fine = outcome == "pass" or found.known[name].kind == "check"
-        (other if fine else worse).append(line)
+        passed = before == "pass" and found.known[name].kind != "check"
+        (worse if passed else other).append(line)
     worse += [f"{name}: no longer in the suite" for name in expected if name not in found.known]
     return worse, other
 

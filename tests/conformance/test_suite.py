@@ -73,6 +73,9 @@ def test_the_published_results_are_read_as_their_authors_read_them():
             {"must": "fail"}, {"must": ["Assertion", ""]}, 0, 0, id="a failure that is listed"
         ),
         pytest.param({"must": "fail"}, {"must": True}, 0, 1, id="a failure that went away"),
+        pytest.param(
+            {"must": "dependency"}, {"must": ["Assertion", ""]}, 0, 1, id="failing in another way"
+        ),
         pytest.param({"base": "yes"}, {}, 0, 1, id="another answer to a question"),
         pytest.param({"removed": "fail"}, {"must": True}, 1, 0, id="a test that is gone"),
     ],
