@@ -66,13 +66,15 @@ def path_matcher(text: str) -> Matcher:
     """Raises Wrong, as the two below."""
     if not text.startswith(("~", "/", "*")):
         raise Wrong(f"{shown(text)} can match no path", f"begin with a slash: {shown('/' + text)}")
-    return _matcher(text, "/")
+    return _matcher("**" if text == "*" else text, "/")
 
 
 def host_matcher(text: str) -> Matcher:
     """To be asked in lower case."""
     if "/" in text and not text.startswith("~"):
         raise Wrong(f"{shown(text)} is not a host", 'write a host, for example "*.example.com"')
+    if text == "*":  # everything, as anybody would read it
+        return _matcher("**", ".")
     return _matcher(text if text.startswith("~") else text.lower(), ".")
 
 
@@ -102,6 +104,8 @@ def _bytes_pattern(part: str) -> bytes:
 def _matcher(text: str, separator: str) -> Matcher:
     if len(text) > MAX_PATTERN:
         raise Wrong(f"a pattern of {len(text)} characters is too long", "split it into several")
+    if text == "~":
+        raise Wrong("~ without a pattern", "write the pattern behind it, or leave it out")
     try:
         tree = parse(text[1:]) if text.startswith("~") else _glob(text, separator)
         return Matcher(text, build(tree))

@@ -23,7 +23,7 @@ PREFIX = "VARY_PROXY_"
 # Variables that mean something else: ours, and those that Kubernetes and Docker make for a
 # service that is called vary-proxy.
 _NOT_SETTINGS = re.compile(
-    r"CONFIG|LOOP|(\w+_)?SERVICE_(HOST|PORT\w*)|PORT(_\d+_(TCP|UDP)\w*)?|NAME"
+    r"CONFIG|LOOP|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?|NAME"
 )
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d{1,4})\]")
 

@@ -151,6 +151,8 @@ class Reader:
             return self.report(
                 node, path, f"{_said(node)} where one value belongs", "write one value"
             )
+        if node.plain and not node.text:
+            return self.report(node, path, "nothing where a value belongs", "write one")
         text = self._text(node, path)
         if text is None:
             return FAILED
@@ -228,7 +230,7 @@ def _join(path: str, key: str) -> str:
 
 def _said(node: Node) -> str:
     if isinstance(node, Scalar):
-        return shown(node.text)
+        return shown(node.text) if node.text else "nothing"
     return "a list" if isinstance(node, Sequence) else "a mapping"
 
 

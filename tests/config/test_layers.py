@@ -101,6 +101,7 @@ def test_unknown_variables_are_told_and_those_of_kubernetes_are_not() -> None:
         "VARY_PROXY_SERVICE_HOST": "10.0.0.1",
         "VARY_PROXY_PORT": "tcp://10.0.0.1:80",
         "VARY_PROXY_PORT_80_TCP_ADDR": "10.0.0.1",
+        "VARY_PROXY_ADMIN_PORT": "tcp://10.0.0.1:80",
         "VARY_PROXY_CONFIG": "x",
         "VARY_PROXY_STORE_TYPE": "",
     }

@@ -23,6 +23,7 @@ from vary_proxy.problems import Wrong
         ("/a?c", ["/abc", "/a%c"], ["/ac", "/a/c", "/abbc"]),
         ("**.png", ["/a.png", "/a/b.png"], ["/a.pngx"]),
         ("/a*b*c", ["/abc", "/axbxc", "/abbcc"], ["/ab/c", "/acb"]),
+        ("*", ["/", "/a/b", "*"], []),
         ("/exact", ["/exact"], ["/exact/", "/Exact", "/exac"]),
         ("/%2F/*", ["/%2F/a"], ["/%2f/a", "///a"]),
         ("/a.b+(c)", ["/a.b+(c)"], ["/axb+(c)", "/a.bb(c)"]),
@@ -42,6 +43,7 @@ def test_paths(glob: str, yes: list[str], no: list[str]) -> None:
     [
         ("*.example.com", ["a.example.com"], ["example.com", "a.b.example.com", "aexample.com"]),
         ("**.example.com", ["a.example.com", "a.b.example.com"], ["example.com"]),
+        ("*", ["a", "a.example.com"], []),
         ("Media.Example.com", ["media.example.com"], ["media.example.com.evil"]),
         ("a.example:80*", ["a.example:80", "a.example:8080"], ["a.example"]),
     ],
