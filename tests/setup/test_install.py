@@ -76,7 +76,8 @@ def test_root_on_debian_installs_only_what_is_missing(programs: Path) -> None:
     _program(
         programs,
         "apt-get",
-        f'echo "$@" >>{log}\n[ -x "$POLICY_RC" ] || exit 99\n[ -e {log}.second ] || {{ : >{log}.second; exit 100; }}\n'
+        f'echo "$@" >>{log}\n[ -x "$POLICY_RC" ] || exit 99\n'
+        f"[ -e {log}.second ] || {{ : >{log}.second; exit 100; }}\n"
         f'case "$*" in *install*wrk*) echo >{here}; chmod 755 {here} ;; esac',
     )
     status, said = _install(programs, "system")
