@@ -93,13 +93,14 @@ class Connection(RequestHandler):
         if self._hub.is_crowded():
             wire.abort()
             return
-        wire.write(self._hub.full)
+        wire.write(self._hub.full())
         if wire.can_write_eof():
             wire.write_eof()
         self._loop.call_later(LINGER, wire.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._wire = None
+        self._intake.skip()
         super().connection_lost(exc)
         for timer in (self._head_timer, self._watcher):
             if timer is not None:
@@ -175,8 +176,8 @@ class Connection(RequestHandler):
         if not self._buffer_paused:
             self._pause_reading_for_buffer()
 
-    def _resume_reading_if_drained(self) -> None:
-        if self._intake.pending <= AHEAD:
+    def release(self) -> None:
+        if self._buffer_paused and self._intake.pending <= AHEAD:
             self._resume_reading_for_buffer()
 
     # Answering
@@ -207,6 +208,8 @@ class Connection(RequestHandler):
             finally:
                 self._current_request = None
             self._ready()
+            if self._messages:
+                await asyncio.sleep(0)  # a pipeline is no reason to keep others waiting
         self._task_handler = None
         if self.transport is not None:
             self.transport.close()
@@ -216,8 +219,7 @@ class Connection(RequestHandler):
         self._intake.serving = False
         if self._intake.pending:
             self._intake.advance()
-        if self._buffer_paused:
-            self._resume_reading_if_drained()
+        self.release()
         self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(

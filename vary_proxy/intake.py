@@ -35,12 +35,16 @@ class Taker(Protocol):
     def hold(self) -> None:
         """Enough is waiting: read no more for now."""
 
+    def release(self) -> None:
+        """What was waiting is done: read again if nothing else forbids it."""
+
     def enough(self) -> None:
         """Enough was thrown away."""
 
 
 class Intake:
     __slots__ = (
+        "_backlog",
         "_body",
         "_dechunker",
         "_heads",
@@ -73,14 +77,15 @@ class Intake:
         self._body: StreamReader | None = None  # the body that arriving bytes belong to
         self._missing = 0  # bytes of it still to come, unless it is chunked
         self._dechunker: Dechunker | None = None
+        self._backlog = b""  # of a body whose chunks are too many to be decoded at once
         self._skipped = 0
         self.serving = False  # from a request's head to the end of its reply
         self.skipping = False  # bytes mean nothing any more
 
     @property
     def pending(self) -> int:
-        """Bytes that belong to no request yet."""
-        return self._heads.pending
+        """Bytes that have arrived and are not read yet."""
+        return self._heads.pending + len(self._backlog)
 
     @property
     def idle(self) -> bool:
@@ -164,7 +169,18 @@ class Intake:
         if whole:
             self._body = None
             body.feed_eof()
+        elif rest:
+            self._backlog, rest = rest, b""
+            self._taker.hold()
+            self._loop.call_soon(self._go_on)
         return rest
+
+    def _go_on(self) -> None:
+        """Decode more of the backlog, now that others had their turn."""
+        data, self._backlog = self._backlog, b""
+        self.receive(data)
+        if not self._backlog:
+            self._taker.release()
 
     def _fail(self, body: StreamReader, failure: BodyFailed) -> None:
         self.skip()

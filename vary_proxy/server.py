@@ -12,6 +12,7 @@ import os
 import socket
 import ssl
 import stat
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,7 @@ from aiohttp import web
 from vary_proxy.asked import Handler, Observer, ServerOptions
 from vary_proxy.connection import Connection
 from vary_proxy.core.errors import error_reply
+from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
 
 __all__ = ["Handler", "ListenError", "Listener", "Observer", "Server", "ServerOptions"]
@@ -56,11 +58,11 @@ class Hub(web.Server):
         self.options = options
         self.observer = observer
         self.draining = False
-        self.full = _full(options.error_vary)
+        self.full()  # raises now, not later, for a Vary that cannot be sent
         self._live: set[Connection] = set()
         self._turned_away: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._changed: asyncio.Future[None] | None = None
+        self._changed = asyncio.Event()
 
     def __call__(self) -> Connection:
         return Connection(self, asyncio.get_running_loop())
@@ -78,6 +80,19 @@ class Hub(web.Server):
     def is_crowded(self) -> bool:
         return len(self._turned_away) > _TURNED_AWAY
 
+    def full(self) -> bytes:
+        """The answer to a connection too many."""
+        reply = error_reply(
+            503,
+            "All connections are in use; try again in a moment.",
+            proxy_error="http_request_denied",
+            cache_detail="too-many-connections",
+            vary=self.options.error_vary,
+            date=format_date(time.time()),
+        )
+        fields = reply.fields.plus(((b"retry-after", b"1"), (b"connection", b"close")))
+        return response_head(reply.status, b"", fields.items) + bytes(reply.chunks[0])
+
     def own(self, task: asyncio.Task[None] | None) -> None:
         """Wait for *task*, which aiohttp started for a connection, when draining."""
         if task is not None:
@@ -90,22 +105,18 @@ class Hub(web.Server):
             asyncio.get_running_loop().call_exception_handler(
                 {"message": "a connection's loop failed", "exception": failure}
             )
-        self._tell()
+        self._changed.set()
 
     def forget(self, connection: Connection) -> None:
         self._live.discard(connection)
         self._turned_away.discard(connection)
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._changed is not None and not self._changed.done():
-            self._changed.set_result(None)
+        self._changed.set()
 
     async def settled(self) -> None:
         """Wait until no connection and no request is left."""
         while self._live or self._tasks:
-            self._changed = asyncio.get_running_loop().create_future()
-            await self._changed
+            self._changed.clear()
+            await self._changed.wait()
 
     async def cut(self) -> None:
         """End every connection now."""
@@ -119,18 +130,6 @@ class Hub(web.Server):
 async def _unused(request: web.BaseRequest) -> web.StreamResponse:
     """aiohttp's handler: never called, because Connection answers for itself."""
     raise NotImplementedError
-
-
-def _full(vary: bytes) -> bytes:
-    reply = error_reply(
-        503,
-        "All connections are in use; try again in a moment.",
-        proxy_error="http_request_denied",
-        cache_detail="too-many-connections",
-        vary=vary,
-    )
-    fields = reply.fields.plus(((b"retry-after", b"1"), (b"connection", b"close")))
-    return response_head(reply.status, b"", fields.items) + bytes(reply.chunks[0])
 
 
 class Server:

@@ -131,11 +131,10 @@ def decode(pieces: list[bytes]) -> tuple[bytes, bytes, bool]:
     dechunker = Dechunker()
     content, rest = b"", b""
     for piece in pieces:
-        if dechunker.done:
-            rest += piece
-            continue
-        some, rest = dechunker.feed(piece)
-        content += some
+        rest += piece
+        while rest and not dechunker.done:
+            some, rest = dechunker.feed(rest)
+            content += some
     return content, rest, dechunker.done
 
 
@@ -176,6 +175,7 @@ def test_chunked_cut_anywhere(cut: int) -> None:
         pytest.param(b"5 x\r\nhello\r\n", id="extension without semicolon"),
         pytest.param(b"5;" + b"a" * 1100 + b"\r\nhello\r\n", id="long extension"),
         pytest.param(b"5;" + b"a" * 1100, id="endless extension"),
+        pytest.param((b"1;" + b"a" * 900 + b"\r\nx\r\n") * 20, id="many long extensions"),
         pytest.param(b"5\r\nhelloX\r\n", id="more data than said"),
         pytest.param(b"5\r\nhello0\r\n\r\n", id="no CR LF after the data"),
         pytest.param(b"5\r\nhello\n0\r\n\r\n", id="LF after the data"),
@@ -201,3 +201,16 @@ def test_a_broken_coding_is_refused(coded: bytes) -> None:
 def test_many_small_chunks_come_out_as_one() -> None:
     content, _ = Dechunker().feed(b"1\r\na\r\n" * 1000)
     assert content == b"a" * 1000
+
+
+def test_a_flood_of_chunks_is_decoded_in_turns() -> None:
+    dechunker = Dechunker()
+    content, rest = dechunker.feed(b"1\r\na\r\n" * 10000 + b"0\r\n\r\nGET")
+    assert not dechunker.done
+    assert len(content) + len(rest) // 6 >= 10000
+    assert decode([b"1\r\na\r\n" * 10000 + b"0\r\n\r\nGET"]) == (b"a" * 10000, b"GET", True)
+
+
+def test_ordinary_extensions_pass() -> None:
+    signed = b"400;chunk-signature=" + b"a" * 64 + b"\r\n" + b"x" * 1024 + b"\r\n"
+    assert decode([signed * 500 + b"0\r\n\r\n"]) == (b"x" * 512000, b"", True)

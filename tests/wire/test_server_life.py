@@ -13,7 +13,7 @@ import trustme
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
-from tests.wire.rawclient import GET, edge, head, ok, stream
+from tests.wire.rawclient import GET, Client, edge, head, ok, stream
 from tests.wire.raworigin import on_both_loops, until
 from vary_proxy.channel import Channel
 from vary_proxy.core.message import Fields, Reply, Request
@@ -78,6 +78,63 @@ async def test_a_pipeline_whose_answers_nobody_reads_stops() -> None:
         client.send(GET * 5000)
         await until(lambda: not e.server.connections)
         assert len(e.asked) < 200
+
+
+async def turns_during(client: Client, data: bytes, answers: int) -> int:
+    """How often the event loop turned while *data* was answered."""
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    counting = asyncio.ensure_future(count())
+    client.send(data)
+    for _ in range(answers):
+        await client.answer()
+    counting.cancel()
+    return turns
+
+
+@on_both_loops
+async def test_a_pipeline_does_not_keep_others_waiting() -> None:
+    async with edge(told) as e:
+        assert await turns_during(await e.client(), GET * 2000, 2000) > 1000
+
+
+@on_both_loops
+async def test_a_flood_of_small_chunks_does_not_keep_others_waiting() -> None:
+    async def length(request: Request, channel: Channel) -> Reply:
+        assert channel.body is not None
+        return ok(b"%d" % sum([len(chunk) async for chunk in channel.body]))
+
+    async with edge(length) as e:
+        flood = head(b"PUT / HTTP/1.1", b"Transfer-Encoding: chunked") + b"1\r\na\r\n" * 100_000
+        client = await e.client()
+        assert await turns_during(client, flood + b"0\r\n\r\n" + flood + b"0\r\n\r\n", 2) > 80
+        client.send(flood, b"0\r\n\r\n")
+        assert (await client.answer()).body == b"100000"
+
+
+@on_both_loops
+async def test_a_client_that_leaves_amid_a_flood_harms_nobody() -> None:
+    started = asyncio.Event()
+
+    async def first(request: Request, channel: Channel) -> Reply:
+        assert channel.body is not None
+        async for _ in channel.body:
+            started.set()
+        return ok()
+
+    async with edge(first) as e:
+        client = await e.client()
+        client.send(head(b"PUT / HTTP/1.1", b"Transfer-Encoding: chunked"))
+        client.send(b"1\r\na\r\n" * 200_000)
+        await started.wait()
+        client.writer.transport.abort()  # type: ignore[attr-defined]
+        await until(lambda: bool(e.seen))
 
 
 @on_both_loops
@@ -190,6 +247,20 @@ async def test_a_drain_that_takes_too_long_cuts() -> None:
         await gate.entered.wait()
         assert await e.server.drain(0.05) is False
         assert await client.is_closed()
+        assert e.server.connections == 0
+
+
+@on_both_loops
+async def test_a_drain_can_be_cut_short() -> None:
+    gate = Gate()
+    async with edge(gate) as e:
+        client = await e.client()
+        client.send(GET)
+        await gate.entered.wait()
+        draining = asyncio.ensure_future(e.server.drain(60))
+        await asyncio.sleep(0)
+        await e.server.close()
+        await draining
         assert e.server.connections == 0
 
 
@@ -364,5 +435,5 @@ def test_the_private_names_of_aiohttp_exist() -> None:
         "_resume_transport_reading",
     ):
         assert callable(getattr(BaseProtocol, name))
-    for name in ("_process_keepalive", "_resume_reading_if_drained", "start"):
+    for name in ("_process_keepalive", "start"):
         assert callable(getattr(RequestHandler, name))

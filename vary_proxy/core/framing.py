@@ -8,6 +8,7 @@ chunked coding. Both keep what belongs to the next message. RFC 9112 §2.2, §7.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from vary_proxy.core.wire import (
     AROUND_TARGET,
@@ -93,87 +94,112 @@ class HeadReader:
             raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
 
 
-_SIZE = re.compile(rb"(?:\r\n)?([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
 _SIZE_BEGINS = re.compile(
-    rb"(?:\r\n)?(?:[0-9A-Fa-f]{1,15}(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)?)?\r?"
+    rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)?)?\r?",
 )
 _TRAILERS = re.compile(
     rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n",
 )
 _MOST_OF_A_LINE = 1024  # bytes of a chunk's size and extensions
+_MOST_EXCESS = 16 * 1024  # bytes of such lines beyond 16 a chunk and twice its content
+_MOST_OF_TRAILERS = 8 * 1024
+_MOST_AT_ONCE = 2000  # chunks decoded in one go, so that a flood of small ones holds nobody up
 
 
 class Dechunker:
     """Undoes the chunked coding; extensions and trailer fields are read and dropped."""
 
-    __slots__ = ("_begun", "_held", "_left", "_trailer_limit", "_trailing", "done")
+    __slots__ = ("_excess", "_held", "_left", "_next", "done")
 
-    def __init__(self, trailer_limit: int = 8 * 1024) -> None:
+    def __init__(self) -> None:
         self.done = False
         self._held = b""  # part of a line that has not ended
         self._left = 0  # bytes of the current chunk still to come
-        self._begun = False  # True after the first chunk: its CR LF precedes the next size
-        self._trailing = False
-        self._trailer_limit = trailer_limit
+        self._excess = 0
+        self._next = self._sizes
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Content that *data* completes, and what follows the body once ``done``.
+        """Content that *data* completes, and the rest of *data*.
 
-        Raises Refused when the coding is broken (RFC 9112 §7.1).
+        Once ``done``, the rest follows the body; before, it is to be fed again, after others
+        had their turn. Raises Refused when the coding is broken (RFC 9112 §7.1).
         """
         if self._held:
             data = self._held + data
             self._held = b""
         content: list[bytes] = []
         at = 0
-        while at < len(data) and not self.done:
-            if self._left:
-                piece = data[at : at + self._left]
-                self._left -= len(piece)
-                at += len(piece)
-                content.append(piece)
-            elif self._trailing:
-                at = self._trailer(data, at)
-            else:
-                at = self._size(data, at)
+        while at < len(data) and not self.done and len(content) < _MOST_AT_ONCE:
+            at = self._next(data, at, content)
         return b"".join(content), data[at:]
 
-    def _size(self, data: bytes, at: int) -> int:
-        matched = _SIZE.match(data, at)
-        if matched is None or (matched[0][:1] == b"\r") is not self._begun:
-            return self._hold(data, at, _SIZE_BEGINS)
-        if matched.end() - at > _MOST_OF_A_LINE:
-            raise _broken()
-        self._begun = True
-        self._left = int(matched[1], 16)
-        self._trailing = self._left == 0
-        return matched.end()
+    def _sizes(self, data: bytes, at: int, content: list[bytes]) -> int:
+        """Chunks, as long as they are there whole."""
+        while (end := data.find(b"\r\n", at, at + _MOST_OF_A_LINE)) >= 0:
+            size = _size(data[at:end])
+            if end - at > 16:
+                self._excess += max(0, end - at - 16 - 2 * size)
+                if self._excess > _MOST_EXCESS:
+                    raise _broken()
+            at = end + 2
+            if not size:
+                self._next = self._trailers
+                return at
+            stop = at + size
+            if data[stop : stop + 2] != b"\r\n":
+                self._left = size
+                self._next = self._data
+                return at
+            content.append(data[at:stop])
+            at = stop + 2
+            if len(content) >= _MOST_AT_ONCE:
+                return at
+        return self._hold(data, at) if at < len(data) else at
 
-    def _hold(self, data: bytes, at: int, prefix: re.Pattern[bytes]) -> int:
+    def _data(self, data: bytes, at: int, content: list[bytes]) -> int:
+        piece = data[at : at + self._left]
+        content.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._next = self._line_end
+        return at + len(piece)
+
+    def _line_end(self, data: bytes, at: int, content: list[bytes]) -> int:
+        line_end = data[at : at + 2]
+        if line_end == b"\r\n":
+            self._next = self._sizes
+            return at + 2
+        if line_end != b"\r":
+            raise _broken()
+        self._held = line_end
+        return at + 1
+
+    def _hold(self, data: bytes, at: int) -> int:
+        """Keep the beginning of a size for when its end comes."""
         self._held = data[at:]
-        starts_right = self._held[:1] == b"\r" if self._begun else self._held[:1] != b"\r"
-        if (
-            not starts_right
-            or len(self._held) > _MOST_OF_A_LINE
-            or prefix.fullmatch(self._held) is None
-        ):
+        if len(self._held) >= _MOST_OF_A_LINE or _SIZE_BEGINS.fullmatch(self._held) is None:
             raise _broken()
         return len(data)
 
-    def _trailer(self, data: bytes, at: int) -> int:
+    def _trailers(self, data: bytes, at: int, content: list[bytes]) -> int:
         matched = _TRAILERS.match(data, at)
         if matched is not None:
             self.done = True
             return matched.end()
-        self._held = data[at:]
-        whole = b"\r\n\r\n" in self._held
-        if (
-            whole
-            or len(self._held) > self._trailer_limit
-            or is_stray(self._held.removesuffix(b"\r"))
-        ):
+        held = self._held = data[at:]
+        if _END in held or len(held) > _MOST_OF_TRAILERS or is_stray(held.removesuffix(b"\r")):
             raise Refused(400, "The trailer fields of the body cannot be read.", "bad-trailer")
         return len(data)
+
+
+@lru_cache(maxsize=256)
+def _size(line: bytes) -> int:
+    """Bytes of content that a chunk has, by its first line."""
+    matched = _SIZE.fullmatch(line)
+    if matched is None:
+        raise _broken()
+    return int(matched[1], 16)
 
 
 def _broken() -> Refused:
