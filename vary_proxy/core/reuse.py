@@ -84,9 +84,12 @@ def decide(
     """
     asked = of_request(request.fields) if policy.cache.honour_request else _NOTHING_ASKED
     decision = _among(request, resource, wanted, asked, policy, now)
-    if asked.only_if_cached and not isinstance(decision, Serve):
+    if isinstance(decision, Serve):
+        return decision
+    if asked.only_if_cached:
         return Refuse()
-    return decision
+    # Nothing of such an exchange may be stored, a freshening 304 included (§5.2.1.5).
+    return Pass("request") if asked.no_store else decision
 
 
 _NOTHING_ASKED = RequestDirectives()
@@ -115,9 +118,13 @@ def _among(
 
 
 def _siblings(request: Request, resource: Resource) -> tuple[StoredResponse, ...]:
-    if request.method != b"GET" or b"range" in request.fields:
+    if request.method != b"GET" or not _OWN_ANSWER.isdisjoint(request.fields.names()):
         return ()
     return tuple(one for one in resource.variants if validation.shareable_body(one))[:8]
+
+
+# What is given to a request with these is not to be put together from others' answers.
+_OWN_ANSWER = frozenset((b"range", b"authorization"))
 
 
 def _begun(request: Request, fitting: list[StoredResponse]) -> StoredResponse | None:
