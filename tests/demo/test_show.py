@@ -108,20 +108,29 @@ async def test_a_crowd_goes_nowhere_else(
         assert reply.status == 400
 
 
+def neighbour_of_a_free_port() -> socket.socket:
+    """A socket that listens, on the port above a free one."""
+    while True:
+        taken = socket.create_server(("127.0.0.1", 0))
+        try:
+            socket.create_server(("127.0.0.1", taken.getsockname()[1] - 1)).close()
+        except OSError:
+            taken.close()
+        else:
+            return taken
+
+
 async def test_the_other_two_are_near_the_page_or_anywhere_free() -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        page = taken.getsockname()[1]
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", page + 1))
-        taken.listen()
-        stage = Show(Front(), port=page)
+    with neighbour_of_a_free_port() as taken:
+        port = taken.getsockname()[1]
+        stage = Show(Front(), port=port - 1)
         try:
             addresses = await stage.start()
         finally:
             await stage.close()
-    assert addresses.page == f"http://127.0.0.1:{page}"
-    assert addresses.bucket not in (f"http://127.0.0.1:{page + 1}", addresses.page)
+    assert addresses.page == f"http://127.0.0.1:{port - 1}"
+    assert len({addresses.page, addresses.bucket, addresses.proxy}) == 3
+    assert f"http://127.0.0.1:{port}" not in (addresses.bucket, addresses.proxy)
 
 
 async def test_it_closes_while_somebody_watches(client: aiohttp.ClientSession) -> None:
