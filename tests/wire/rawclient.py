@@ -39,6 +39,19 @@ async def stream(*chunks: Buffer | Exception | asyncio.Event) -> AsyncIterator[B
             yield chunk
 
 
+class Gate:
+    """A handler that answers once it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def __call__(self, request: Request, channel: Channel) -> Reply:
+        self.entered.set()
+        await self.open.wait()
+        return ok(request.target)
+
+
 @dataclass
 class Answer:
     status: int
