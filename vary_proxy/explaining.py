@@ -47,7 +47,7 @@ def own_address(settings: Settings) -> str:
     address = settings.listen[0].address
     if address.path is not None:
         return f"unix:{address.path}"
-    host = "127.0.0.1" if address.host in ("", "0.0.0.0", "::") else address.host  # noqa: S104
+    host = "127.0.0.1" if address.host in ("", "0.0.0.0", "::") else address.host  # noqa: S104  meant
     return f"http://[{host}]:{address.port}" if ":" in host else f"http://{host}:{address.port}"
 
 

@@ -274,7 +274,7 @@ class Log(_Frozen, frozen=True, kw_only=True):
 
 class Settings(_Frozen, frozen=True, kw_only=True):
     version: Literal[1] = 1
-    listen: tuple[Listen, ...] = (Listen(address=Address(host="0.0.0.0", port=8080)),)  # noqa: S104
+    listen: tuple[Listen, ...] = (Listen(address=Address(host="0.0.0.0", port=8080)),)  # noqa: S104  meant
     server: Server = Server()
     origins: dict[Label, Origin] = {}
     store: Store = Store()

@@ -13,7 +13,7 @@ import click
 from vary_proxy.cli.options import configuration_options, loaded
 from vary_proxy.config import Loaded
 from vary_proxy.quantities import written_size
-from vary_proxy.settings import Settings
+from vary_proxy.settings import Listen, Settings
 
 NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
 
@@ -106,15 +106,15 @@ async def _drained(drain: Coroutine[Any, Any, bool], signals: _Signals) -> int:
 
 def announcement(settings: Settings, addresses: list[str]) -> tuple[str, str, str]:
     """What start-up says: where it listens, the origin, the store."""
-    where = ", ".join(
-        one if "://" in one or one.startswith("unix:") else f"http://{one}" for one in addresses
-    )
-    origins = [(name, str(one.url)) for name, one in settings.origins.items()]
-    alone = origins[0][1] if len(origins) == 1 else ""
+    where = ", ".join(map(_address, settings.listen, addresses))
+    origins = [(name, " ".join(map(str, one.urls))) for name, one in settings.origins.items()]
+    whence = origins[0][1] if len(origins) == 1 else ", ".join(" ".join(one) for one in origins)
     store = settings.store
     held = f"memory, {written_size(store.memory.max)}" if store.type == "memory" else store.type
-    return (
-        f"listening on {where}",
-        f"origin {alone}" if alone else "origins " + ", ".join(f"{n} {url}" for n, url in origins),
-        f"store {held}",
-    )
+    return f"listening on {where}", f"origin {whence}", f"store {held}"
+
+
+def _address(said: Listen, bound: str) -> str:
+    if bound.startswith("unix:"):
+        return bound
+    return f"{'http' if said.tls is None else 'https'}://{bound}"
