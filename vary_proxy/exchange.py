@@ -116,7 +116,7 @@ class Exchange:
                 ask = replace(ask, candidates=(stored,), stale=stored)
                 return await self._fetch(walk, ask, wanted, reason)
             case reuse.Forward(reason, siblings, part):
-                filling = bool(siblings) and self._fetcher.fills(policy)
+                filling = bool(siblings) and self._fetcher.vouching.fills(policy.origin)
                 ask = replace(
                     ask,
                     candidates=siblings if filling else (),
@@ -148,26 +148,30 @@ class Exchange:
         walk.record.origin = "" if collapsed else ask.policy.origin
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
-            case Landed(draft, spool, effective, anchor):
+            case Landed(draft, own, spool, effective, anchor):
                 walk.record.cache = "collapsed" if collapsed else "miss"
                 walk.note(effective)
                 status = replace(status, fwd_status=draft.status, stored=not collapsed)
-                arriving = replies.from_spool(walk, draft, spool, status, self._clock())
+                mine = draft if collapsed else own
+                arriving = replies.from_spool(walk, mine, spool, status, self._clock())
                 if not collapsed:
                     await anchor.aclose()
                 return arriving
-            case Validated(stored, effective, filled):
+            case Validated(stored, effective, filled, shared):
                 walk.record.cache = "validated"
                 walk.note(effective)
                 status = replace(status, fwd_status=304, stored=filled)
                 reply = await self._from_store(walk, ask, stored, status)
+                if not shared and ask.stale is not None:
+                    await self._store.drop(ask.key, ask.stale)
                 if reply is not None:
                     return reply
                 return await self._fetch(
                     walk, replace(ask, candidates=(), filling=False), wanted, reason
                 )
             case Alone(response, fields, why):
-                return replies.alone(walk, response, fields, replace(status, detail=why))
+                told = replace(status, detail=why)
+                return replies.unconditional(walk, response, fields, told, self._clock())
             case Failed(error, code):
                 return await self._failed(walk, ask, status, error, code)
             case other:
@@ -206,11 +210,12 @@ class Exchange:
             return None
         landing = flight.landing.result()
         match landing:
-            case Landed(draft, spool):
+            case Landed(draft, _, spool):
                 fits = ask.select(draft.names) == draft.selecting and spool.joinable
                 return landing if fits and (not late or self._is_usable(ask, draft)) else None
             case Validated(stored):
-                return landing if ask.select(stored.names) == stored.selecting else None
+                fits = ask.select(stored.names) == stored.selecting
+                return landing if fits and landing.shared else None
             case _:
                 return None
 

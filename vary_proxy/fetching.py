@@ -35,6 +35,7 @@ from vary_proxy.pumping import Load, Pump
 from vary_proxy.spool import Spool
 from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
+from vary_proxy.vouching import Vouching
 
 STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
 _UNKNOWN = Body(b"", 0)
@@ -55,7 +56,7 @@ class Fetcher:
         self._tasks = tasks
         self._clock = clock
         self._pump = Pump(store, flights, clock)
-        self._carries_cors: dict[str, bool] = {}  # does this origin's 304 carry the CORS family?
+        self.vouching = Vouching(clock)
 
     async def run(self, ask: Ask, flight: Flight) -> None:
         """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
@@ -100,7 +101,7 @@ class Fetcher:
             response = await self._send(ask)
             head = self._judged_head(ask, response.head)
             if unsure and _has_family(head.fields):
-                self._carries_cors[ask.policy.origin] = False
+                self.vouching.is_bare(ask.policy.origin, ask.key)
         elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
             await response.close()
             return await self._land(replace(ask, part=None, whole=True), flight)
@@ -158,7 +159,11 @@ class Fetcher:
         self._flights.forget_unstorable(ask.key)
         load = Load(response, spool, writer, draft, flight, most, ask.part)
         self._tasks.spawn(self._pump.run(load), "pump")
-        return Landed(draft, spool, effective, anchor)
+        own = draft
+        if verdict.fields is not head.fields:
+            fields = vary.dress(head.fields.without(_FRAMING), effective)
+            own = replace(draft, fields=fields)
+        return Landed(draft, own, spool, effective, anchor)
 
     async def adopt(
         self, ask: Ask, response: OriginResponse, head: Response, requested: float
@@ -219,7 +224,7 @@ class Fetcher:
         make = validation.adopt if ask.filling else validation.freshen
         fresh = make(stored, fields, selecting, requested, now)
         if fresh.directives.no_store or fresh.directives.private is True:
-            return None  # it is not for sharing any more
+            return None if ask.filling else Validated(fresh, effective, shared=False)
         if ask.filling:
             if not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
                 return None
@@ -234,13 +239,9 @@ class Fetcher:
         if b"origin" not in ask.request.fields and not _has_family(sibling.fields):
             return True
         if _has_family(head.fields):
-            self._carries_cors[ask.policy.origin] = True
+            self.vouching.carries(ask.key)
             return True
-        return self._carries_cors.get(ask.policy.origin, False)
-
-    def fills(self, policy: Policy) -> bool:
-        """True unless this origin's 304s are known to leave out the CORS family."""
-        return self._carries_cors.get(policy.origin, True)
+        return self.vouching.is_believed(ask.key)
 
     async def _from_head(self, ask: Ask, head: Response, requested: float) -> None:
         """A response to HEAD freshens the stored response to GET, or ends its use (§4.3.5)."""

@@ -29,9 +29,11 @@ class Landed:
     """A storable response whose body is on its way through *spool*.
 
     ``anchor`` holds the spool for whoever opened the flight until its own reader is there.
+    ``own`` is the response as its requester gets it: with the fields that are for it alone.
     """
 
     draft: StoredResponse
+    own: StoredResponse
     spool: Spool
     vary: EffectiveVary
     anchor: SpoolReader
@@ -44,6 +46,7 @@ class Validated:
     stored: StoredResponse
     vary: EffectiveVary
     filled: bool = False
+    shared: bool = True  # False: for its requester this once, and to be dropped then
 
 
 @dataclass(frozen=True, slots=True)

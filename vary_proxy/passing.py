@@ -86,7 +86,7 @@ class Passer:
         walk.record.cache = "miss"
         walk.note(landing.vary)
         now = self._clock()
-        reply = replies.from_spool(walk, landing.draft, landing.spool, status, now)
+        reply = replies.from_spool(walk, landing.own, landing.spool, status, now)
         await landing.anchor.aclose()
         return reply
 

@@ -305,3 +305,51 @@ async def test_a_stalled_body_fails_its_readers_visibly(edge: Edge) -> None:
     edge.origin.replies(200, cache_control=b"max-age=60", body=b"ab", length=None, cut=cut)
     assert (await edge.get("/a")).cut is cut
     assert edge.store.stats().stored_responses == 0
+
+
+@pytest.mark.parametrize("directive", [b'private="x-mine"', b'no-cache="x-mine"'])
+async def test_fields_that_may_not_be_shared_reach_their_requester_alone(
+    edge: Edge, directive: bytes
+) -> None:
+    said = b"max-age=60, " + directive
+    edge.origin.replies(200, cache_control=said, x_mine=b"1", x_all=b"2", body=b"x")
+    first = await edge.get("/a")
+    second = await edge.get("/a")
+    assert (first["x-mine"], first["x-all"]) == (b"1", b"2")
+    assert (second["x-mine"], second["x-all"]) == (None, b"2")
+    assert edge.origin.asked == 1
+
+
+async def test_no_cache_is_never_used_without_asking_though_fresh_and_the_origin_down(
+    edge: Edge,
+) -> None:
+    await stored(edge, cache_control=b"max-age=60, no-cache")
+    edge.origin.fails()
+    assert (await edge.get("/a")).status == 502
+
+
+@pytest.mark.parametrize("asked", [b"max-age=30", b"min-fresh=5"])
+async def test_who_asks_for_fresh_does_not_get_stale_while_it_is_revalidated(
+    edge: Edge, asked: bytes
+) -> None:
+    await stored(edge, cache_control=b"max-age=10, stale-while-revalidate=20")
+    edge.clock.forward(15)
+    edge.origin.replies(200, cache_control=b"max-age=10", body=b"new")
+    assert (await edge.get("/a", cache_control=asked)).body == b"new"
+
+
+@pytest.mark.parametrize("directive", [b"private", b"no-store"])
+async def test_a_304_can_end_sharing(edge: Edge, directive: bytes) -> None:
+    await stored(edge)
+    edge.clock.forward(61)
+    edge.origin.replies(304, etag=b'"1"', cache_control=directive)
+    assert (await edge.get("/a")).body == WHOLE
+    assert edge.store.stats().stored_responses == 0
+
+
+async def test_a_stranger_cannot_speak_as_a_surrogate(edge: Edge) -> None:
+    edge.origin.replies(200)
+    await edge.get("/a", surrogate_capability=b'evil="Surrogate/1.0"')
+    assert edge.origin.last.fields.combined(b"surrogate-capability") == (
+        b'vary-proxy="Surrogate/1.0"'
+    )

@@ -126,3 +126,16 @@ async def test_an_unreachable_origin_is_our_502_with_the_paths_vary(edge: Edge) 
     assert reply["vary"] == THREE
     assert reply["cache-control"] == b"no-store"
     assert reply["proxy-status"] == b"vary-proxy; error=connection_refused"
+
+
+async def test_one_304_with_cors_fields_does_not_vouch_for_another_resource(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"1"', acao=A, body=b"x")
+    await edge.get("/s3.png", origin=A)
+    edge.origin.replies(304, cache_control=b"max-age=60", etag=b'"1"', acao=B)
+    await edge.get("/s3.png", origin=B)
+    edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"2"', body=b"y")
+    await edge.get("/app.png")
+    edge.origin.replies(304, cache_control=b"max-age=60", etag=b'"2"')
+    edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"2"', acao=A, body=b"y")
+    reply = await edge.get("/app.png", origin=A)
+    assert reply["access-control-allow-origin"] == A

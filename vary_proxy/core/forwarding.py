@@ -84,7 +84,7 @@ def to_origin(
         *_origin_field(policy, request),
         *add,
         (b"via", _via(request)),
-        (b"surrogate-capability", _capability(request)),
+        (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
     fields = fields.without(_CHAINED)
@@ -121,9 +121,9 @@ _CHAINED = frozenset((b"via", b"surrogate-capability"))
 _CAPABILITY = PSEUDONYM + b'="Surrogate/1.0"'
 
 
-def _capability(request: Request) -> bytes:
+def _capability(request: Request, hop: Hop) -> bytes:
     # Tells an origin that its Surrogate-Control reaches a cache that obeys it.
-    before = request.fields.combined(b"surrogate-capability")
+    before = request.fields.combined(b"surrogate-capability") if hop.trusted else None
     return _CAPABILITY if before is None else before + b", " + _CAPABILITY
 
 

@@ -173,10 +173,7 @@ def _judge(
     ttl = freshness.stored_lifetime(stored, policy.cache) - age
     if asked.no_cache:
         return _ask(stored, "request")
-    if (
-        stored.directives.no_cache is True
-        and freshness.ruled_lifetime(stored.status, policy.cache) is None
-    ):
+    if _must_ask(stored, policy):
         return _ask(stored, "stale")
     if asked.max_age is not None and age > asked.max_age and not asked.max_stale:
         return _ask(stored, "request")
@@ -192,9 +189,17 @@ def _judge(
         and not freshness.forbids_stale(stored)
     ):
         return Serve(stored, ttl)
-    if -ttl < freshness.revalidate_window(stored, policy.cache) and request.method == b"GET":
+    wants_fresh = asked.max_age is not None or asked.min_fresh is not None
+    window = freshness.revalidate_window(stored, policy.cache)
+    if -ttl < window and request.method == b"GET" and not wants_fresh:
         return Serve(stored, ttl, revalidate=True)
     return _ask(stored, "stale")
+
+
+def _must_ask(stored: StoredResponse, policy: Policy) -> bool:
+    """True for no-cache, unless a rule sets the lifetime (RFC 9111 §5.2.2.4)."""
+    ruled = freshness.ruled_lifetime(stored.status, policy.cache)
+    return stored.directives.no_cache is True and ruled is None
 
 
 def _ask(stored: StoredResponse, reason: str) -> Decision:
@@ -209,5 +214,7 @@ def stands_in(stored: StoredResponse, policy: Policy, now: float, *, disconnecte
     *disconnected*: there was no answer at all; else it was an error.
     """
     ttl = freshness.stored_lifetime(stored, policy.cache) - freshness.current_age(stored, now)
+    if _must_ask(stored, policy):
+        return False
     window = freshness.error_window(stored, policy.cache, disconnected=disconnected)
     return ttl > 0 or -ttl < window
