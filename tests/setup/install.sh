@@ -72,10 +72,14 @@ venv() {
             "On Debian and Ubuntu: sudo apt-get install python3-venv"
         apt python3-venv
     fi
+    say "making $VENV with $("$PYTHON" -V 2>&1)"
     "$PYTHON" -m venv --clear "$VENV"
 }
 
-npm_packages() { (cd tests/node && retry npm ci --no-audit --no-fund --loglevel=error); }
+npm_packages() {
+    say "installing the Node packages that tests use"
+    (cd tests/node && retry npm ci --no-audit --no-fund --loglevel=error --silent)
+}
 
 system() {
     missing='' debian='' brew=''
@@ -102,6 +106,7 @@ case ${1:-} in
 venv) venv ;;
 pip)
     shift
+    say "installing Python packages into $VENV"
     retry "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
     ;;
 npm) npm_packages ;;
