@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
 from vary_proxy.channel import Channel
-from vary_proxy.core import cors, delivery, edge, vary
+from vary_proxy.core import cors, delivery, edge, validation, vary
 from vary_proxy.core.delivery import CacheStatus, Plan
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.message import Buffer, Fields, Record, Reply, Request
@@ -141,6 +141,20 @@ def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheSta
         bodiless=walk.request.method == b"HEAD" or head.status in delivery.BODILESS,
         record=walk.record,
     )
+
+
+def unconditional(
+    walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus, now: float
+) -> Reply:
+    """As ``alone``, of a response asked for without the client's condition: that is answered here.
+
+    The whole CORS family is then on the 304 too, whatever the origin's own would lack.
+    """
+    reply = alone(walk, response, fields, status)
+    if validation.has_already(walk.request, reply.status, fields, now):
+        reply.status, reply.reason, reply.bodiless = 304, b"", True
+        reply.fields = delivery.of_not_modified(reply.fields)
+    return reply
 
 
 class _Passing(AsyncIterator[Buffer]):

@@ -95,7 +95,7 @@ def compose(
         head.append((b"age", age))
     fields = fields.plus((*head, (b"cache-status", _chained(stored.fields, status))))
     if validation.not_modified(request, stored):
-        return Plan(304, fields.without(_NOT_IN_304), pieces=(), bodiless=True)
+        return Plan(304, of_not_modified(fields), pieces=(), bodiless=True)
     if length is None or (stored.part is not None and not aged):
         return _whole(request, stored, fields, length)  # a part just asked for goes as it came
     if stored.status == 200 or stored.part is not None:
@@ -106,6 +106,11 @@ def compose(
 
 
 _SET_HERE = frozenset((b"age", b"cache-status", b"content-length"))
+
+
+def of_not_modified(fields: Fields) -> Fields:
+    """What of *fields* a 304 carries: all but what describes the body (RFC 9110 §15.4.5)."""
+    return fields.without(_NOT_IN_304)
 
 
 def _chained(fields: Fields, status: CacheStatus) -> bytes:

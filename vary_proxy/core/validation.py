@@ -56,14 +56,19 @@ def not_modified(request: Request, stored: StoredResponse) -> bool:
 
     If-None-Match goes before If-Modified-Since; a date that cannot be read is ignored.
     """
-    if stored.status != 200 or request.method not in (b"GET", b"HEAD"):
+    return has_already(request, stored.status, stored.fields, stored.received)
+
+
+def has_already(request: Request, status: int, fields: Fields, received: float) -> bool:
+    """As ``not_modified``, for a response of *status* and *fields* that came at *received*."""
+    if status != 200 or request.method not in (b"GET", b"HEAD"):
         return False
     asked = request.fields.combined(b"if-none-match")
     if asked is not None:
         tags = syntax.entity_tags(asked)
         if tags is None:
             return True
-        value = stored.fields.get(b"etag")
+        value = fields.get(b"etag")
         mine = syntax.entity_tag(value)
         if mine is None:  # not a tag by the grammar: equal only to itself
             return value is not None and value in syntax.members(asked)
@@ -71,9 +76,9 @@ def not_modified(request: Request, stored: StoredResponse) -> bool:
     since = request.fields.combined(b"if-modified-since")
     if since is None:
         return False
-    asked_instant = syntax.http_date(since, stored.received)
-    modified = stored.fields.get(b"last-modified") or stored.fields.get(b"date")
-    instant = None if modified is None else syntax.http_date(modified, stored.received)
+    asked_instant = syntax.http_date(since, received)
+    modified = fields.get(b"last-modified") or fields.get(b"date")
+    instant = None if modified is None else syntax.http_date(modified, received)
     return asked_instant is not None and instant is not None and instant <= asked_instant
 
 
