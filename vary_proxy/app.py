@@ -20,7 +20,7 @@ from vary_proxy.exchange import Exchange
 from vary_proxy.httpclient import HttpOrigin, OriginOptions
 from vary_proxy.server import Observer, Server, ServerOptions
 from vary_proxy.store.base import Store
-from vary_proxy.store.memory import MemoryStore
+from vary_proxy.store.opening import open_store
 from vary_proxy.tasks import Tasks
 
 _log = logging.getLogger("vary_proxy")
@@ -38,7 +38,7 @@ class App:
         self.loaded = loaded
         self.observers: list[Observer] = []
         self.tasks = Tasks()
-        self.store = open_store(loaded.settings.store, clock)
+        self.store = opened(loaded.settings.store, self.tasks, clock)
         self.origins = {
             name: HttpOrigin(origin_options(one)) for name, one in loaded.settings.origins.items()
         }
@@ -114,11 +114,29 @@ class Trust:
         return any((mapped or address) in network for network in self._networks)
 
 
-def open_store(store: said.Store, clock: Callable[[], float]) -> Store:
-    """The store that the configuration names."""
+_DEFAULT_TIER_OBJECT = 1 << 20  # bytes; the biggest body kept in front of a shared store
+
+
+def opened(store: said.Store, tasks: Tasks, clock: Callable[[], float]) -> Store:
+    """The store that the configuration names. Raises ValueError when it cannot be used."""
     memory = store.memory
-    most = memory.max // 4 if memory.max_object is None else memory.max_object
-    return MemoryStore(memory.max, min(most, store.max_object), clock)
+    most = memory.max_object
+    if most is None:
+        most = memory.max // 4 if store.type == "memory" else _DEFAULT_TIER_OBJECT
+    return open_store(
+        store.type,
+        tasks=tasks,
+        clock=clock,
+        memory_max=memory.max,
+        memory_max_object=min(most, store.max_object),
+        url=store.url,
+        backend=store.backend,
+        options=store.options,
+        namespace=store.namespace,
+        max_object=store.max_object,
+        timeout=store.timeout,
+        on_error=store.on_error,
+    )
 
 
 def origin_options(origin: said.Origin) -> OriginOptions:

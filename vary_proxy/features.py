@@ -57,14 +57,6 @@ def _tls(settings: Settings) -> Iterator[str]:
             yield f"listen[{at}].tls"
 
 
-def _store(type_: str) -> Callable[[Settings], Iterator[str]]:
-    def asked(settings: Settings) -> Iterator[str]:
-        if settings.store.type == type_:
-            yield "store.type"
-
-    return asked
-
-
 def _when(path: str, holds: Callable[[Settings], bool]) -> Callable[[Settings], Iterator[str]]:
     def asked(settings: Settings) -> Iterator[str]:
         if holds(settings):
@@ -73,11 +65,7 @@ def _when(path: str, holds: Callable[[Settings], bool]) -> Callable[[Settings], 
     return asked
 
 
-_MEMORY = "write type: memory"
-
 MISSING: tuple[Missing, ...] = (
-    Missing("store redis", _store("redis"), _MEMORY),
-    Missing("store aiocache", _store("aiocache"), _MEMORY),
     Missing(
         "more than one worker", _when("server.workers", lambda s: s.server.workers != 1), "write 1"
     ),
@@ -96,10 +84,5 @@ MISSING: tuple[Missing, ...] = (
         "the admin listener",
         _when("admin.address", lambda s: s.admin.address is not None),
         "leave it out",
-    ),
-    Missing(
-        "this log format",
-        _when("log.format", lambda s: s.log.format != "json"),
-        "write format: json",
     ),
 )

@@ -25,7 +25,7 @@ from vary_proxy.core import (
 from vary_proxy.core.delivery import received
 from vary_proxy.core.directives import of_response
 from vary_proxy.core.message import Fields, Response
-from vary_proxy.core.policy import CorsMode, Policy
+from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
