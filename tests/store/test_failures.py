@@ -180,6 +180,22 @@ async def test_a_full_server_is_read_and_not_written(
     assert await store.load(b"other") is not None
 
 
+async def test_a_server_that_was_full_from_the_start_leaves_memory_to_work(
+    server: RedisServer, opened: Opened, direct: Redis
+) -> None:
+    await direct.config_set("maxmemory-policy", "noeviction")
+    await direct.config_set("maxmemory", 1)
+    store = opened("redis", url=server.url, timeout=DEADLINE)
+    await store.load(KEY)
+    await eventually(lambda: store.trusted)
+    assert await store.load(KEY) is None
+    published = await put(store, KEY, stored(A), b"held here")
+    resource = store.peek(KEY)
+    assert resource is not None
+    assert resource.variants == (published,)
+    assert await body_of(store, KEY, published) == b"held here"
+
+
 async def test_a_full_server_still_takes_purges(
     server: RedisServer, opened: Opened, direct: Redis
 ) -> None:

@@ -391,3 +391,60 @@ async def test_without_notices_metadata_is_asked_for_each_time_and_bodies_are_no
     assert other.chunks(KEY, published.body, 0, 4) is not None
     await one.purge(KEY)
     assert await other.load(KEY) is None
+
+
+async def test_five_hundred_at_once_ask_redis_once(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    published = await put(one, KEY, stored(A), b"body")
+    asked: list[str] = []
+
+    class Watcher:
+        def operation(self, op: str, seconds: float, error: str | None) -> None:
+            asked.append(op)
+
+    other.shared.breaker._observer = Watcher()
+    resources = await asyncio.gather(*(other.load(KEY) for _ in range(500)))
+    assert all(resource is not None for resource in resources)
+    bodies = await asyncio.gather(*(body_of(other, KEY, published) for _ in range(500)))
+    assert set(bodies) == {b"body"}
+    assert asked == ["load", "read"]
+
+
+async def test_one_of_many_who_leaves_takes_nothing_from_the_others(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    await put(one, KEY, stored(A), b"body")
+    loop = asyncio.get_running_loop()
+    loads = [loop.create_task(other.load(KEY)) for _ in range(3)]
+    await asyncio.sleep(0)
+    loads[0].cancel()
+    assert await loads[1] is not None
+    assert await loads[2] is not None
+
+
+async def test_a_load_after_a_change_does_not_ride_on_one_before_it(
+    workers: tuple[LayeredStore, LayeredStore],
+) -> None:
+    one, other = workers
+    await put(one, KEY, stored(A), b"old")
+    driver = other.shared.driver
+    look, go_on, looked = driver.look, asyncio.Event(), asyncio.Event()
+
+    async def slow(row: str) -> Row:
+        result = await look(row)
+        looked.set()
+        await go_on.wait()
+        return result
+
+    driver.look = slow  # type: ignore[method-assign]
+    early = asyncio.get_running_loop().create_task(other.load(KEY))
+    await looked.wait()
+    driver.look = look  # type: ignore[method-assign]
+    await other.purge(KEY)
+    assert await other.load(KEY) is None
+    go_on.set()
+    await early
+    assert other.peek(KEY) is None

@@ -12,8 +12,8 @@ and Cluster, no retries (the breaker decides), and a pool that waits instead of 
 
 from __future__ import annotations
 
-import asyncio
 import importlib
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +59,9 @@ class BytesCache(aiocache.RedisCache):  # type: ignore[misc]  # aiocache has no 
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:
         await self.client.aclose()
+        manager = getattr(getattr(self.client, "connection_pool", None), "sentinel_manager", None)
+        for sentinel in () if manager is None else manager.sentinels:
+            await sentinel.aclose()  # the client does not think of these
 
 
 def raw() -> Any:
@@ -162,12 +165,7 @@ def _options(netloc: str, query: str, tls: bool) -> dict[str, Any]:
 
 def connect(target: Target, deadline: float) -> Any:
     """A redis-py client; it connects when first used. *deadline* in seconds."""
-    common: dict[str, Any] = {
-        "socket_timeout": max(deadline, 1.0),  # the breaker's deadline comes first
-        "socket_connect_timeout": max(deadline, 1.0),
-        "retry": Retry(NoBackoff(), 0),
-        "protocol": 2,
-    }
+    common = _common(deadline)
     if target.kind == "plain":
         pool = BlockingConnectionPool.from_url(
             target.url, max_connections=WIDTH + _SPARE, timeout=deadline, **common
@@ -201,41 +199,33 @@ def connect(target: Target, deadline: float) -> Any:
     return sentinel.master_for(target.service, max_connections=2 * (WIDTH + _SPARE))
 
 
+def _common(deadline: float) -> dict[str, Any]:
+    return {
+        "socket_timeout": max(deadline, 1.0),  # the breaker's deadline comes first
+        "socket_connect_timeout": max(deadline, 1.0),
+        "retry": Retry(NoBackoff(), 0),
+        "protocol": 2,
+    }
+
+
 def _cluster_node(host: str, port: int) -> Any:
     from redis.asyncio.cluster import ClusterNode
 
     return ClusterNode(host, port)
 
 
-def pubsub_client(client: Any, deadline: float) -> tuple[Any, bool]:
-    """A client that can subscribe, and whether it is ours to close.
+def subscriber(target: Target, client: Any, deadline: float) -> tuple[Any, bool]:
+    """A client that can subscribe, and whether it is to be closed afterwards.
 
     In a cluster every node hears every message: any primary will do.
     """
-    if not isinstance(client, RedisCluster):
+    if target.kind != "cluster":
         return client, False
     nodes = client.get_primaries()
     if not nodes:
         raise ConnectionError("the cluster has no known primary")
-    node = nodes[int(asyncio.get_running_loop().time() * 1000) % len(nodes)]
-    options = {
-        name: value for name, value in client.connection_kwargs.items() if name not in _NOT_A_NODES
-    }
-    return Redis(host=node.host, port=int(node.port), retry=Retry(NoBackoff(), 0), **options), True
-
-
-_NOT_A_NODES = frozenset(
-    (
-        "host",
-        "port",
-        "path",
-        "connection_class",
-        "retry",
-        "redis_connect_func",
-        "response_callbacks",
-        "maint_notifications_config",
-    )
-)
+    node = random.choice(nodes)  # noqa: S311
+    return Redis(host=node.host, port=int(node.port), **_common(deadline), **target.options), True
 
 
 def kind_of(error: BaseException) -> str:

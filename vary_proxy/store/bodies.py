@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, layout
-from vary_proxy.store.base import TooLarge
+from vary_proxy.store.base import Content, TooLarge
 from vary_proxy.store.codec import Place
 from vary_proxy.store.rows import Written
 
@@ -205,3 +205,18 @@ async def stream(
         for chunk in chunks:
             yield chunk
         at += len(window)
+
+
+async def whole(content: Content | None, body: Body) -> bytes | None:
+    """All of *body* in one piece, checked against its digest; None when it is not all there."""
+    if content is None:
+        return None
+    chunks = list(content.chunks)
+    try:
+        if content.stream is not None:
+            chunks += [chunk async for chunk in content.stream]
+    except BodyGone:
+        return None
+    joined = b"".join(chunks)
+    digest = hashlib.sha256(joined).digest()[: codec.DIGEST]
+    return joined if digest == body.digest else None

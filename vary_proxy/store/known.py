@@ -1,7 +1,8 @@
 """What one process knows of a shared store: resources, bounded in bytes, findable by tag.
 
 That a resource has no stored response is known too (an empty Resource), so that misses cost
-the shared store nothing. Least recently used goes first.
+the shared store nothing; these are bounded by themselves, so that a scan for what is not
+there pushes nothing out. Least recently used goes first.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from vary_proxy.store import tags
 
 _OVERHEAD = 250  # bytes that an entry costs, and each of its variants
 _FIELD = 110
+_MOST_NOTHING = 20_000
+_NOTHING = Resource()
 
 
 class Known:
@@ -20,23 +23,29 @@ class Known:
         self.bytes = 0
         self._max_bytes = max_bytes
         self._resources: OrderedDict[bytes, tuple[Resource, int]] = OrderedDict()
+        self._nothing: OrderedDict[bytes, None] = OrderedDict()
         self._tagged: dict[bytes, set[bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._resources)
 
     def __contains__(self, key: bytes) -> bool:
-        return key in self._resources
+        return key in self._resources or key in self._nothing
 
     def get(self, key: bytes) -> Resource | None:
         held = self._resources.get(key)
         if held is None:
-            return None
+            return _NOTHING if key in self._nothing else None
         self._resources.move_to_end(key)
         return held[0]
 
     def put(self, key: bytes, resource: Resource) -> None:
         self.pop(key)
+        if not resource.variants:
+            self._nothing[key] = None
+            if len(self._nothing) > _MOST_NOTHING:
+                self._nothing.popitem(last=False)
+            return
         cost = _cost(key, resource)
         self._resources[key] = (resource, cost)
         self.bytes += cost
@@ -45,10 +54,11 @@ class Known:
         while self.bytes > self._max_bytes and self._resources:
             self.pop(next(iter(self._resources)))
 
-    def pop(self, key: bytes) -> Resource | None:
+    def pop(self, key: bytes) -> None:
+        self._nothing.pop(key, None)
         held = self._resources.pop(key, None)
         if held is None:
-            return None
+            return
         resource, cost = held
         self.bytes -= cost
         for tag in _tags(resource):
@@ -57,7 +67,6 @@ class Known:
                 keys.discard(key)
                 if not keys:
                     del self._tagged[tag]
-        return resource
 
     def tagged(self, tag: bytes) -> list[bytes]:
         """The keys of which one stored response bears *tag*."""
@@ -65,6 +74,7 @@ class Known:
 
     def clear(self) -> None:
         self._resources.clear()
+        self._nothing.clear()
         self._tagged.clear()
         self.bytes = 0
 

@@ -12,23 +12,21 @@ and forgets that again when the store is back.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.store import codec, notices
+from vary_proxy.store import bodies, notices
 from vary_proxy.store.base import Content, StoreStats, Writer
-from vary_proxy.store.bodies import BodyGone
 from vary_proxy.store.fleet import FleetFlights
 from vary_proxy.store.known import Known
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.shared import Progress, SharedStore
 from vary_proxy.store.tee import TeeWriter
-from vary_proxy.store.underway import Pending, UnderWay
+from vary_proxy.store.underway import Pending, Together, UnderWay
 
 _KNOWN_SHARE = 8  # one byte of so many is for metadata
 _PLENTY = 1024  # variants: the shared store has bounded them already
@@ -55,6 +53,8 @@ class LayeredStore:
         self._max_object = max_object
         self._clock = clock
         self._under_way = UnderWay()
+        self._loads: Together[Resource | None] = Together(shared.tasks)
+        self._bodies: Together[bytes | None] = Together(shared.tasks)
         shared.breaker.on_change.append(self._reachable)
         if notices is not None:
             notices.add(self)
@@ -80,7 +80,9 @@ class LayeredStore:
             self._notices.start()
         resource = self._recall(key)
         if resource is None:
-            resource = await self._load(key)
+            resource = await self._loads.call(key, lambda: self._load(key))
+        if resource is None:
+            self.shared.require()
         return resource if resource is not None and resource.variants else None
 
     def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:
@@ -126,11 +128,9 @@ class LayeredStore:
             return Content(chunks)
         if body.length > self._max_object or not self._bearers(key, body):
             return await self.shared.read(key, body, start, stop)
-        whole = await self._whole(key, body)
+        whole = await self._bodies.call((key, body.digest), lambda: self._whole(key, body))
         if whole is None:
             return None
-        for one in self._bearers(key, body):
-            self.memory.put(key, one, (whole,), _PLENTY)
         return Content((memoryview(whole)[start:stop],))
 
     async def purge(self, key: bytes, *, soft: bool = False) -> int:
@@ -196,6 +196,7 @@ class LayeredStore:
             for key in self._known.tagged(subject):
                 self._forget(key)
             self._under_way.spoil_all()
+            self._loads.part_all()
         elif kind == notices.ALL:
             self.forget()
             self.shared.tasks.spawn(self.memory.clear(), "memory clear")
@@ -208,6 +209,7 @@ class LayeredStore:
         self._known.clear()
         self.shared.rows.forget(None)
         self._under_way.spoil_all()
+        self._loads.part_all()
         self._tell(None)
 
     @contextmanager
@@ -260,19 +262,13 @@ class LayeredStore:
         return found.resource
 
     async def _whole(self, key: bytes, body: Body) -> bytes | None:
-        """A small body, checked against its digest."""
-        content = await self.shared.read(key, body, 0, body.length)
-        if content is None:
+        """A small body, checked against its digest, and kept."""
+        whole = await bodies.whole(await self.shared.read(key, body, 0, body.length), body)
+        if whole is None:
             return None
-        chunks = list(content.chunks)
-        try:
-            if content.stream is not None:
-                chunks += [chunk async for chunk in content.stream]
-        except BodyGone:
-            return None
-        whole = b"".join(chunks)
-        digest = hashlib.sha256(whole).digest()[: codec.DIGEST]
-        return whole if digest == body.digest else None
+        for one in self._bearers(key, body):
+            self.memory.put(key, one, (whole,), _PLENTY)
+        return whole
 
     def _bearers(self, key: bytes, body: Body) -> tuple[StoredResponse, ...]:
         known = self._known.get(key)
@@ -286,6 +282,7 @@ class LayeredStore:
         self._known.pop(key)
         self.shared.rows.forget(key)
         self._under_way.spoil(key)
+        self._loads.part(key)
         self._tell(key)
 
     def _reachable(self, readable: bool) -> None:

@@ -10,11 +10,14 @@ be trusted.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
-from vary_proxy.store import _aiocache
 from vary_proxy.tasks import Tasks
+
+_log = logging.getLogger("vary_proxy")
 
 SENDER = 8  # bytes
 CHANGED, PURGED, TAG, ALL, LANDED = b"c", b"p", b"t", b"a", b"f"
@@ -39,10 +42,15 @@ class Notices:
     """``sure`` is True while every notice arrives. ``start`` may be called at every request."""
 
     def __init__(
-        self, client: Any, channel: str, sender: bytes, tasks: Tasks, deadline: float
+        self,
+        connect: Callable[[], tuple[Any, bool]],
+        channel: str,
+        sender: bytes,
+        tasks: Tasks,
+        deadline: float,
     ) -> None:
         self.sure = False
-        self._client = client
+        self._connect = connect  # a client, and whether it is ours to close
         self._channel = channel
         self._sender = sender
         self._tasks = tasks
@@ -76,7 +84,8 @@ class Notices:
             try:
                 async for _ in self._listen():
                     failures = 0
-            except Exception:  # whatever the client raises: the subscription is lost
+            except Exception as error:  # whatever the client raises: the subscription is lost
+                _log.debug("store notices: %r", error)
                 failures += 1
             finally:
                 self._tell(sure=False)
@@ -84,7 +93,7 @@ class Notices:
 
     async def _listen(self) -> Any:
         """Yields at every sign of life; raises when there is none."""
-        client, ours = _aiocache.pubsub_client(self._client, self._deadline)
+        client, ours = self._connect()
         pubsub = client.pubsub()
         try:
             async with asyncio.timeout(self._deadline):

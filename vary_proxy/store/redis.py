@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from vary_proxy.store import _aiocache, codec, layout, scripts
 from vary_proxy.store.driver import Applied, Change, Epochs, Row
@@ -23,9 +24,9 @@ class RedisDriver:
     """Fulfils vary_proxy.store.driver.Driver."""
 
     def __init__(self, url: str, namespace: str, deadline: float) -> None:
-        target = _aiocache.read_url(url)
-        self.label = target.label
-        self.client = _aiocache.connect(target, deadline)
+        self._target = _aiocache.read_url(url)
+        self.label = self._target.label
+        self.client = _aiocache.connect(self._target, deadline)
         self.cache = _aiocache.BytesCache(self.client, namespace)
         self.channel = self._key(f"{layout.VERSION}:changes")
         self._deadline = deadline
@@ -42,10 +43,25 @@ class RedisDriver:
             await self.client.unlink(self._key(layout.EPOCHS))
             numbers = (None, None, None)
         _aiocache.first_error((fields, numbers))
-        if numbers[0] is None:  # lost or never there: from now on purges are numbered
+        if numbers[0] is None:
+            return await self._look_anew(fields)
+        return _row(fields, Epochs(*map(_number, numbers)))
+
+    async def _look_anew(self, fields: dict[bytes, bytes]) -> Row:
+        """The epochs were lost, or never there: from now on purges are numbered again.
+
+        Which purges there were is not known, so what was there before counts as purged; also
+        where the server takes no writes, and the number cannot be set.
+        """
+        try:
             await self.advance(None, soft=False, message=b"", only_latest=True)
             numbers = await self.client.hmget(self._key(layout.EPOCHS), _EPOCHS)
-        return _row(fields, Epochs(*map(_number, numbers)))
+            return _row(fields, Epochs(*map(_number, numbers)))
+        except Exception as error:
+            if self.kind_of(error) not in ("full", "read-only"):
+                raise
+            row = _row(fields, Epochs())
+            return Row(version=row.version, generation=row.generation)
 
     async def apply(self, row: str, change: Change) -> Applied:
         kept = list(change.kept)
@@ -163,6 +179,10 @@ class RedisDriver:
 
     def kind_of(self, error: BaseException) -> str:
         return _aiocache.kind_of(error)
+
+    def subscriber(self) -> tuple[Any, bool]:
+        """A client to subscribe with, and whether it is to be closed afterwards."""
+        return _aiocache.subscriber(self._target, self.client, self._deadline)
 
     async def close(self) -> None:
         await self.cache.close()

@@ -3,6 +3,7 @@
 # KEYS: the row, then the blocks that must be there.
 # ARGV: version expected, generation expected, new version, lifetime in ms, channel, message,
 #       number of fields to drop, these, then pairs of field and value to set.
+# Setting comes before dropping: it is what a full server refuses, and then nothing was done.
 APPLY = """
 local had = redis.call('HMGET', KEYS[1], 'n', 'g')
 if (had[2] or '') ~= ARGV[2] then return 'purged' end
@@ -10,9 +11,9 @@ if (had[1] or '') ~= ARGV[1] then return 'changed' end
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return 'bodiless' end
 end
-local at = 8
-for i = 1, tonumber(ARGV[7]) do redis.call('HDEL', KEYS[1], ARGV[at]); at = at + 1 end
-redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, at))
+local gone = tonumber(ARGV[7])
+redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, 8 + gone))
+if gone > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 8, 7 + gone)) end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end

@@ -69,16 +69,22 @@ class SharedStore:
     async def load(self, key: bytes) -> Resource | None:
         """Raises StoreUnavailable only where the store was configured to fail."""
         result = await self.find(key)
-        return result.resource if result is not None and result.resource.variants else None
+        if result is None:
+            self.require()
+            return None
+        return result.resource if result.resource.variants else None
 
     async def find(self, key: bytes) -> Found | None:
-        """As ``load``, but an answer that there is nothing is not None."""
+        """As ``load``, but None means that there is no answer."""
         result = await self.rows.find(key)
-        if result is None and self._fail and not self.breaker.readable:
-            raise StoreUnavailable
         if result is not None and result.spoiled:
             self.tasks.spawn(self.rows.tidy(key, result), "store tidy")
         return result
+
+    def require(self) -> None:
+        """Raises StoreUnavailable where the store does not answer and was configured to fail."""
+        if self._fail and not self.breaker.readable:
+            raise StoreUnavailable
 
     def writer(self, key: bytes, length: int | None, max_variants: int) -> SharedWriter | None:
         if (length is not None and length > self.max_object) or not self.breaker.writable:
