@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pytest
+
+from vary_proxy.cli import status
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = "origins: {main: http://a.example}\n"
 BAD = "origins: {main: a.example}\nstore: {typ: memory}\n"
 
 
-def run(*args: str, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+@dataclass
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(*args: str, cwd: Path | None = None, **environ: str) -> Done:
+    """The command line within this process, in a directory and an environment of its own."""
+    out, err = io.StringIO(), io.StringIO()
     clean = {key: value for key, value in os.environ.items() if not key.startswith("VARY_PROXY_")}
-    return subprocess.run(
-        [sys.executable, "-m", "vary_proxy", *args],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=cwd or ROOT,
-        env={**clean, "PYTHONPATH": str(ROOT), **environ},
-    )
+    with (
+        mock.patch.dict(os.environ, {**clean, **environ}, clear=True),
+        contextlib.chdir(cwd or ROOT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        code = status(list(args))
+    return Done(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -49,7 +64,7 @@ def test_help_lists_every_command_and_imports_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("args", "status", "said"),
+    ("args", "expected", "said"),
     [
         ([], 2, "Usage:"),
         (["validat"], 2, "did you mean validate?"),
@@ -83,9 +98,11 @@ def test_help_lists_every_command_and_imports_none() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_wrong_is_told_plainly(args: list[str], status: int, said: str, file: Path) -> None:
+def test_what_is_wrong_is_told_plainly(
+    args: list[str], expected: int, said: str, file: Path
+) -> None:
     found = run(*args, cwd=file)
-    assert found.returncode == status, found
+    assert found.returncode == expected, found
     assert said in found.stderr
     assert "Traceback" not in found.stderr
     assert found.stdout == (
