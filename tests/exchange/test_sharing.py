@@ -1,0 +1,81 @@
+"""What belongs to one requester never reaches another, whatever way it came (RFC 9111 §3)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.exchange.conftest import Edge, Said
+from vary_proxy.core.message import Request
+
+A, B = b"https://a.example", b"https://b.example"
+TAG = b'"1"'
+
+
+async def test_limited_private_and_no_cache_fields_reach_whoever_asked_and_nobody_else(
+    edge: Edge,
+) -> None:
+    limited = b'max-age=60, private="X-User", no-cache="X-Now"'
+    edge.origin.replies(200, cache_control=limited, x_user=b"me", x_now=b"1", x_all=b"2", body=b"x")
+    first = await edge.get("/a")
+    hit = await edge.get("/a")
+    assert (first["x-user"], first["x-now"], first["x-all"]) == (b"me", b"1", b"2")
+    assert (hit["x-user"], hit["x-now"], hit["x-all"]) == (None, None, b"2")
+    assert edge.origin.asked == 1
+
+
+async def test_those_who_rode_along_do_not_get_them_either(edge: Edge) -> None:
+    gate = asyncio.Event()
+    limited = b'max-age=60, private="X-User"'
+    edge.origin.replies(200, cache_control=limited, x_user=b"me", body=b"x", gate=gate)
+    waiting = [asyncio.ensure_future(edge.get("/a")) for _ in range(4)]
+    await asyncio.sleep(0)
+    gate.set()
+    replies = await asyncio.gather(*waiting)
+    assert sorted(reply["x-user"] or b"" for reply in replies) == [b"", b"", b"", b"me"]
+    assert edge.origin.asked == 1
+
+
+def for_whom(request: Request) -> Said:
+    """An origin that names the user, and validates anybody's copy."""
+    user = request.fields.get(b"authorization") or b"nobody"
+    fields = ((b"cache-control", b"max-age=60"), (b"etag", TAG), (b"x-user", user))
+    return Said(304 if b"if-none-match" in request.fields else 200, fields, b"x")
+
+
+async def test_a_304_to_a_user_fills_no_variant_for_others(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=60", etag=TAG, acao=b"*", body=b"x")
+    await edge.get("/a", origin=A)
+    edge.origin.handler = for_whom
+    assert (await edge.get("/a", origin=B, authorization=b"me"))["x-user"] == b"me"
+    assert (await edge.get("/a", origin=B))["x-user"] == b"nobody"
+
+
+@pytest.mark.parametrize("answer", ["unreachable", "503"])
+async def test_no_cache_is_never_used_unvalidated_not_even_in_an_emergency(
+    edge: Edge, answer: str
+) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=60, no-cache", etag=TAG, body=b"x")
+    await edge.get("/a")
+    if answer == "503":
+        edge.origin.replies(503, body=b"busy")
+    else:
+        edge.origin.fails()
+    assert (await edge.get("/a")).status == (503 if answer == "503" else 502)
+
+
+@pytest.mark.parametrize("asked", [b"max-age=30", b"min-fresh=1"])
+async def test_who_says_how_fresh_is_not_served_stale_meanwhile(edge: Edge, asked: bytes) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5, stale-while-revalidate=60", body=b"old")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    edge.origin.replies(200, cache_control=b"max-age=60", body=b"new")
+    assert (await edge.get("/a", cache_control=asked)).body == b"new"
+
+
+async def test_what_a_stranger_claims_to_be_capable_of_stays_here(edge: Edge) -> None:
+    edge.origin.replies(200, body=b"x")
+    await edge.get("/a", surrogate_capability=b'evil="ESI/1.0"')
+    said = edge.origin.last.fields.lines(b"surrogate-capability")
+    assert said == (b'vary-proxy="Surrogate/1.0"',)
