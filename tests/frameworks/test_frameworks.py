@@ -1,0 +1,138 @@
+"""Whatever the framework and the order, an answer through the proxy is the origin's own.
+
+The origin is asked every question directly; then the proxy is asked the same questions in
+seeded random orders, each of them twice. Status, body and CORS fields are those of the
+direct answer, Vary is complete, and an answer that is held is a hit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.frameworks.conftest import Origin
+from tests.frameworks.corpus import (
+    REQUESTERS,
+    Question,
+    content,
+    family,
+    others,
+    repaired,
+    said_vary,
+)
+from tests.real.asking import Asker, Got, asking, is_hit
+
+SEEDS = range(3)
+
+
+@dataclass
+class Held:
+    """What a store must hold by now: requesters by path, and the names that select there.
+
+    A name that was not known when a response was stored makes that one unusable: nobody can
+    say what its request had there (RFC 9111 §4.1). Litestar does so, which drops the
+    application's Vary from its CORS answers alone.
+    """
+
+    requesters: dict[str, set[str | None]] = field(default_factory=lambda: defaultdict(set))
+    names: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+
+    def has(self, question: Question) -> bool:
+        is_read = question.method in ("GET", "HEAD")
+        return is_read and question.origin in self.requesters[question.name]
+
+    def learn(self, question: Question, direct: Got, vary: list[str]) -> None:
+        """What is held after the answer to *question*, which was *direct* from the origin."""
+        requesters, names = self.requesters[question.name], self.names[question.name]
+        if question.method == "GET" and "max-age" in direct.fields.get("cache-control", ""):
+            if not names.issuperset(map(str.lower, vary)):
+                requesters.clear()
+                names.update(map(str.lower, vary))
+            requesters.add(question.origin)
+        if question.method in ("PUT", "POST") and direct.status < 400:
+            requesters.clear()
+            names.clear()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_answers_are_the_origins_own_in_any_order(origin: Origin, seed: int) -> None:
+    order = await origin.ask_all() * 2
+    random.Random(seed).shuffle(order)
+    held = Held()
+    async with origin.behind() as proxy, asking(proxy.url) as ask:
+        for question in order:
+            got = await question.put_to(ask)
+            _check(origin, question, got, hit=held.has(question))
+            held.learn(question, origin.told[question], said_vary(got))
+            await proxy.settle()  # what is on its way is no hit yet
+
+
+def _check(origin: Origin, question: Question, got: Got, *, hit: bool) -> None:
+    """*got* is the origin's own answer to *question*."""
+    direct = origin.told[question]
+    whole = _unconditional(origin, question)
+    asked = f"{question}\ndirect: {dict(direct.fields)}\nthrough the proxy: {dict(got.fields)}"
+    assert (got.status, content(got)) == (direct.status, content(direct)), asked
+    bare = direct.status == 304 and origin.program.bare_304
+    assert family(got) == family(whole if bare else direct), asked
+    assert said_vary(got) == repaired(said_vary(whole)), asked
+    assert len(got.fields.getall("vary")) == 1, asked
+    assert others(got) == _others(direct, whole), asked
+    assert is_hit(got.fields["cache-status"]) == hit, asked
+
+
+def _unconditional(origin: Origin, question: Question) -> Got:
+    """What the origin told this requester of the same page when there was no condition."""
+    if not question.is_conditional:
+        return origin.told[question]
+    return origin.told[Question("get", "GET", question.name, question.origin)]
+
+
+def _others(direct: Got, whole: Got) -> list[tuple[str, str]]:
+    """The remaining fields that are due: a 304 of ours has those of the 200 that it stands for."""
+    if direct.status != 304:
+        return others(direct)
+    return others(Got(304, whole.fields, b""))
+
+
+async def test_who_came_before_makes_no_difference(origin: Origin) -> None:
+    """Every order of five requesters, each order on a resource of its own, all at once."""
+    await origin.ask_all()
+    orders = list(itertools.permutations(REQUESTERS))
+    async with origin.behind() as proxy, asking(proxy.url) as ask:
+        limit = asyncio.Semaphore(16)
+        await asyncio.gather(
+            *(_in_order(origin, ask, f"?order={n}", order, limit) for n, order in enumerate(orders))
+        )
+
+
+async def _in_order(
+    origin: Origin,
+    ask: Asker,
+    query: str,
+    order: tuple[str | None, ...],
+    limit: asyncio.Semaphore,
+) -> None:
+    async with limit:
+        for one in order:
+            question = Question("get", "GET", "plain", one)
+            got = await question.put_to(ask, query)
+            assert family(got) == family(origin.told[question]), (order, one)
+            assert said_vary(got) == repaired(said_vary(origin.told[question])), (order, one)
+
+
+async def test_nothing_bleeds_between_those_who_ask_at_once(origin: Origin) -> None:
+    """Ten of each requester, all on their way before the first answer is there."""
+    await origin.ask_all()
+    crowd = [Question("get", "GET", "plain", one) for one in REQUESTERS * 10]
+    random.Random(1).shuffle(crowd)
+    async with origin.behind() as proxy, asking(proxy.url) as ask:
+        answers = await asyncio.gather(*(one.put_to(ask) for one in crowd))
+    for question, got in zip(crowd, answers, strict=True):
+        assert family(got) == family(origin.told[question]), question
+        assert got.body == origin.told[question].body
