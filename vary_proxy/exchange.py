@@ -91,7 +91,10 @@ class Exchange:
     async def _cached(self, walk: Walk) -> Reply:
         request, policy = walk.request, walk.policy
         key = keys.primary_key(request, policy)
-        resource = self._store.peek(key) or await self._store.load(key)
+        resource = self._store.peek(key)
+        if resource is None:
+            walk.record.tier = "shared"
+            resource = await self._store.load(key)
         names = key_names(NO_VARY, policy) if resource is None else resource.names()
         ask = Ask(
             request,
@@ -143,9 +146,11 @@ class Exchange:
         return reply
 
     async def _fetch(self, walk: Walk, ask: Ask, wanted: Selecting, reason: str) -> Reply:
+        asked = self._clock()
         landing, collapsed = await self._landing(walk, ask, wanted)
         walk.record.collapsed = collapsed
-        walk.record.origin = "" if collapsed else ask.policy.origin
+        if not collapsed:
+            walk.asked(ask.policy.origin, landing.answered, self._clock() - asked)
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
             case Landed(draft, own, spool, effective, anchor):
@@ -243,6 +248,13 @@ class Exchange:
         flight = self._flights.open(ask.key, name, joinable=True)
         flight.landing.add_done_callback(self._close_unclaimed)
         self._tasks.spawn(self._fetcher.run(ask, flight), "validate in background")
+
+    def forget(self, matches: Callable[[bytes], bool]) -> None:
+        """Store nothing that is under way for primary keys that *match*: they are purged."""
+        for key in filter(matches, self._flights.keys()):
+            self._flights.ground(key)
+        for key in filter(matches, self._kept.keys()):
+            self._kept.drop(key)
 
     # ── when there is nothing better ──────────────────────────────────────────────────
 

@@ -38,6 +38,11 @@ class Landed:
     vary: EffectiveVary
     anchor: SpoolReader
 
+    @property
+    def answered(self) -> int:
+        """The status that the origin answered with; 0: it did not."""
+        return self.draft.status
+
 
 @dataclass(frozen=True, slots=True)
 class Validated:
@@ -48,6 +53,11 @@ class Validated:
     filled: bool = False
     shared: bool = True  # False: for its requester this once, and to be dropped then
 
+    @property
+    def answered(self) -> int:
+        """The status that the origin answered with; 0: it did not."""
+        return 304
+
 
 @dataclass(frozen=True, slots=True)
 class Alone:
@@ -57,6 +67,11 @@ class Alone:
     fields: Fields
     reason: str
 
+    @property
+    def answered(self) -> int:
+        """The status that the origin answered with; 0: it did not."""
+        return self.response.head.status
+
 
 @dataclass(frozen=True, slots=True)
 class Failed:
@@ -64,6 +79,11 @@ class Failed:
 
     error: OriginFailure | None
     status: int = 0
+
+    @property
+    def answered(self) -> int:
+        """The status that the origin answered with; 0: it did not."""
+        return self.status
 
 
 Landing = Landed | Validated | Alone | Failed
@@ -115,6 +135,10 @@ class Flights:
         for flight in self._by_key.get(key, ()):
             flight.grounded = True
             self.unlist(flight)
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The primary keys for which something is under way."""
+        return tuple(self._by_key)
 
     def remember_unstorable(self, key: bytes, now: float) -> None:
         self._unstorable[key] = now + _REMEMBERED_SECONDS

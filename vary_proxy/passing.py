@@ -58,6 +58,7 @@ class Passer:
         walk.record.origin = policy.origin
         requested = self._clock()
         response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
+        walk.asked(policy.origin, response.head.status, self._clock() - requested)
         await self._invalidate(request, response.head)
         fields = edge.received(policy, forwarding.end_to_end(response.head.fields))
         fields = delivery.received(fields, self._clock())

@@ -122,6 +122,10 @@ class Kept:
         walk.record.stored = True
         return reply
 
+    def keys(self) -> tuple[bytes, ...]:
+        """The primary keys for which answers are kept."""
+        return tuple(self._urls)
+
     def drop(self, key: bytes) -> None:
         self._urls.pop(key, None)
 

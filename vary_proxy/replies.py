@@ -38,6 +38,12 @@ class Walk:
         self.record.vary_action = effective.action
         self.record.vary_added = effective.added
 
+    def asked(self, origin: str, status: int, seconds: float) -> None:
+        """Remember the *origin* asked, and its answer: a *status*, or 0, after *seconds*."""
+        record = self.record
+        record.origin, record.origin_status = origin, status
+        record.origin_seconds = max(0.0, seconds)
+
     def dressed(self, fields: Fields) -> Fields:
         """*fields* with the CORS family and the Vary that this requester gets."""
         applied = edge.delivered(self.policy, fields, self.request)
@@ -129,7 +135,6 @@ def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheSta
     walk.note(effective)
     walk.record.cache = "pass"
     walk.record.reason = status.detail
-    walk.record.origin_status = head.status
     dressed = delivery.chained(
         walk.dressed(vary.dress(fields, effective)), replace(status, fwd_status=head.status)
     )

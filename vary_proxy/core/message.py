@@ -113,6 +113,7 @@ class Record:
     origin: str = ""  # the origin asked; empty when none was
     origin_status: int = 0
     origin_seconds: float = 0.0
+    tier: str = ""  # where a store of two was looked into last: shared, or empty for memory
     notes: dict[str, str] = field(default_factory=dict)
 
 
