@@ -162,10 +162,10 @@ class Exchange:
                 if not collapsed:
                     await anchor.aclose()
                 return arriving
-            case Validated(stored, effective, filled, shared):
+            case Validated(stored, effective, filled, shared, detail):
                 walk.record.cache = "validated"
                 walk.note(effective)
-                status = replace(status, fwd_status=304, stored=filled)
+                status = replace(status, fwd_status=304, stored=filled, detail=detail)
                 reply = await self._from_store(walk, ask, stored, status)
                 if not shared and ask.stale is not None:
                     await self._store.drop(ask.key, ask.stale)

@@ -225,11 +225,11 @@ class Fetcher:
         fresh = make(stored, fields, selecting, requested, now)
         if fresh.directives.no_store or fresh.directives.private is True:
             return None if ask.filling else Validated(fresh, effective, shared=False)
-        if ask.filling:
-            if not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
-                return None
-        else:
+        if not ask.filling:
             await self._store.replace(ask.key, stored, fresh)
+        elif not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
+            # The body is at hand all the same: a stranger's Origin costs no other one.
+            return Validated(fresh, effective, detail="variant-cap")
         return Validated(fresh, effective, ask.filling)
 
     def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:

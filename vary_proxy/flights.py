@@ -46,12 +46,16 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The origin said 304: *stored* is up to date. ``filled``: it is a new variant."""
+    """The origin said 304: *stored* is up to date. ``filled``: it is a new variant, now stored.
+
+    ``detail`` says why it is a new one and not stored.
+    """
 
     stored: StoredResponse
     vary: EffectiveVary
     filled: bool = False
     shared: bool = True  # False: for its requester this once, and to be dropped then
+    detail: str = ""
 
     @property
     def answered(self) -> int:

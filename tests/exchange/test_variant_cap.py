@@ -1,0 +1,57 @@
+"""More requesters than a resource may have variants: each is served, and no body is asked twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.exchange.conftest import Edge, Said
+from vary_proxy.core.message import Request
+from vary_proxy.core.policy import CachePolicy, Policy
+
+TAG = b'"1"'
+
+
+def listed(request: Request) -> Said:
+    """An origin that allows sites numbered below 90, and names no others in its 304s or 200s."""
+    fields = [(b"etag", TAG), (b"cache-control", b"max-age=600")]
+    origin = request.fields.get(b"origin")
+    if origin is not None and origin.startswith(b"https://site-"):
+        fields.append((b"access-control-allow-origin", origin))
+    if request.fields.get(b"if-none-match") == TAG:
+        return Said(304, tuple(fields))
+    return Said(200, tuple(fields), b"the body")
+
+
+@pytest.mark.parametrize("site", ["site", "stranger"])
+async def test_beyond_the_cap_a_variant_is_validated_for_its_requester_alone(
+    edges: Callable[..., Edge], site: str
+) -> None:
+    edge = edges(replace(Policy(), cache=CachePolicy(max_variants=16)))
+    edge.origin.handler = listed
+    await edge.get("/a", origin=b"https://site-0.example")
+    await edge.get("/a", origin=b"https://site-1.example")  # now the 304s are known to say all
+    for number in range(2, 60):
+        origin = b"https://%s-%d.example" % (site.encode(), number)
+        reply = await edge.get("/a", origin=origin)
+        await edge.settle()
+        assert (reply.status, reply.body) == (200, b"the body")
+        allowed = origin if site == "site" else None
+        assert reply["access-control-allow-origin"] == allowed
+    assert reply.cache_status == "vary-proxy; fwd=vary-miss; fwd-status=304; detail=variant-cap"
+    assert edge.store.stats().stored_responses <= 16
+    assert [one.head.status for one in edge.origin.responses].count(200) == 1
+
+
+async def test_those_that_came_first_stay(edges: Callable[..., Edge]) -> None:
+    edge = edges(replace(Policy(), cache=CachePolicy(max_variants=16)))
+    edge.origin.handler = listed
+    for number in [*range(10), *range(90, 150)]:
+        site = b"site" if number < 90 else b"stranger"
+        await edge.get("/a", origin=b"https://%s-%d.example" % (site, number))
+        await edge.settle()
+    for number in range(10):
+        reply = await edge.get("/a", origin=b"https://site-%d.example" % number)
+        assert reply.cache_status == "vary-proxy; hit; ttl=600"
