@@ -48,7 +48,7 @@ async def test_leaving_a_writer_without_commit_leaves_nothing(store: Store) -> N
 
 
 async def test_nothing_is_visible_before_commit(store: Store) -> None:
-    writer = store.writer(KEY, None, 64)
+    writer = store.writer(KEY, 400_000, 64)
     assert writer is not None
     async with writer:
         await writer.write(os.urandom(400_000))
@@ -58,7 +58,7 @@ async def test_nothing_is_visible_before_commit(store: Store) -> None:
 
 
 async def test_an_error_in_the_writer_is_the_callers_and_leaves_nothing(store: Store) -> None:
-    writer = store.writer(KEY, None, 64)
+    writer = store.writer(KEY, 300_001, 64)
     assert writer is not None
 
     async def fail() -> None:
@@ -117,11 +117,13 @@ async def test_too_large_a_body_is_refused_before_or_while_it_is_written(
             max_object=1000,
         )
         assert small.writer(KEY, 1001, 64) is None
-        async with small.writer(KEY, None, 64) as writer:
-            for _ in range(10):
-                await writer.write(b"x" * 100)
+        async with small.writer(KEY, 1000, 64) as writer:
+            await writer.write(b"x" * 1000)
             with pytest.raises(TooLarge):
                 await writer.write(b"x")
+        async with small.writer(KEY, None, 64) as writer:
+            with pytest.raises(TooLarge):
+                await writer.write(b"x" * 1001)
         assert await found(small, KEY) is None
 
 
@@ -255,6 +257,14 @@ async def test_a_body_that_is_not_here_reads_as_gone(store: Store) -> None:
     await store.purge(KEY)
     await put(store, KEY, stored(), b"another")
     assert await store.read(KEY, published.body, 0, 4) is None
+
+
+async def test_what_is_at_hand_is_that_range_and_nothing_waits_for_it(store: Store) -> None:
+    body = os.urandom(300_000)
+    published = await put(store, KEY, stored(), body)
+    chunks = store.chunks(KEY, published.body, 1000, 299_000)
+    assert chunks is None or b"".join(chunks) == body[1000:299_000]
+    assert store.chunks(KEY + b"x", published.body, 0, 1) is None
 
 
 async def test_many_writers_of_one_resource_lose_no_variant(store: Store) -> None:

@@ -66,6 +66,9 @@ class SharedStore:
     def peek(self, key: bytes) -> Resource | None:
         return None
 
+    def chunks(self, key: bytes, body: Body, start: int, stop: int) -> None:
+        return None
+
     async def load(self, key: bytes) -> Resource | None:
         """Raises StoreUnavailable only where the store was configured to fail."""
         result = await self.find(key)
