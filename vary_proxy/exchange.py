@@ -55,9 +55,7 @@ class Exchange:
         self._flights = Flights()
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
         self._kept = preflights.Kept(clock)
-        self._passer = Passer(
-            self._fetcher, rules, origins, store, self._flights, clock, trusted, self._kept.drop
-        )
+        self._passer = Passer(self._fetcher, rules, origins, store, self._flights, clock, trusted)
 
     async def answer(self, request: Request, channel: Channel) -> Reply:
         """The reply to *request*; failures of the origin become replies of ours."""

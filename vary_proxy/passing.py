@@ -37,7 +37,6 @@ class Passer:
         flights: Flights,
         clock: Callable[[], float],
         trusted: Callable[[str], bool],
-        dropped: Callable[[bytes], None],
     ) -> None:
         self._fetcher = fetcher
         self._rules = rules
@@ -46,7 +45,6 @@ class Passer:
         self._flights = flights
         self._clock = clock
         self._trusted = trusted
-        self._dropped = dropped  # told of every key that is dropped
 
     async def run(self, walk: Walk, reason: str) -> Reply:
         """Outside the cache: everything goes on as it is, Vary repaired."""
@@ -96,7 +94,6 @@ class Passer:
             plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
             key = keys.primary_key(plain, self._rules.match(plain))
             self._flights.ground(key)
-            self._dropped(key)
             await self._store.purge(key)
 
 

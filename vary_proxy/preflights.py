@@ -2,7 +2,8 @@
 
 Kept answers have a store of their own: answers to OPTIONS are not cacheable by HTTP (RFC
 9110 §9.3.7), so that keeping them is a rule's wish, keyed by all that they can depend on,
-bounded per URL and in all, and gone with the URL when it is purged.
+bounded per URL and in all, and gone with the URL when it is purged. A write leaves them: they
+tell what the origin allows, not what it has, and every write is preceded by one.
 """
 
 from __future__ import annotations

@@ -182,11 +182,17 @@ async def test_kept_preflights_are_told_apart_by_all_they_depend_on(
     assert edge.origin.asked == 5
 
 
-async def test_kept_preflights_go_with_their_url(edges: Callable[..., Edge]) -> None:
+async def test_kept_preflights_outlast_the_writes_that_they_allow(
+    edges: Callable[..., Edge],
+) -> None:
     edge = edges(Policy(preflight=PreflightMode.CACHE))
+    edge.origin.replies(204, acao=A, access_control_max_age=b"60")
     for _ in range(2):
-        edge.origin.replies(204, acao=A, access_control_max_age=b"60")
         await edge.send("/a", b"OPTIONS", **preflight())
         edge.origin.replies(200)
         await edge.send("/a", b"PUT", body=b"x")
-    assert edge.origin.asked == 4
+    assert [request.method for request in edge.origin.requests] == [b"OPTIONS", b"PUT", b"PUT"]
+    edge.exchange.forget(lambda key: True)
+    edge.origin.replies(204, acao=A, access_control_max_age=b"60")
+    await edge.send("/a", b"OPTIONS", **preflight())
+    assert edge.origin.last.method == b"OPTIONS"
