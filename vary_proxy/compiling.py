@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
@@ -26,6 +27,7 @@ from vary_proxy.rules import CompiledRule, RuleBook
 from vary_proxy.settings import (
     CacheRule,
     Defaults,
+    Origin,
     OriginHeaderRule,
     QueryRule,
     Rule,
@@ -73,18 +75,44 @@ def _policy(
     said = layer.cors
     mode = said.mode if said is not None and said.mode is not None else CorsMode.PASSTHROUGH
     ours = mode in (CorsMode.FILL, CorsMode.OVERRIDE) or preflight is PreflightMode.SYNTHESIZE
+    vary, cache = _vary(layer.vary), cache_policy(layer.cache or CacheRule())
+    policy = cors.get(said.policy or "") if ours and said is not None else None
     return Policy(
         rule=name,
         origin=origin,
-        vary=_vary(layer.vary),
-        cache=cache_policy(layer.cache or CacheRule()),
-        cors=cors.get(said.policy or "") if ours and said is not None else None,
+        vary=vary,
+        cache=cache,
+        cors=policy,
         cors_mode=mode,
         preflight=preflight,
         origin_header=header.mode,
         origin_value=header.value.encode(),
         where=where,
+        mark=_mark(known, vary, cache.query, mode, policy),
     )
+
+
+def _mark(
+    origin: Origin | None,
+    vary: VaryPolicy,
+    query: QueryKey,
+    mode: CorsMode,
+    cors: CorsPolicy | None,
+) -> bytes:
+    """What tells stored responses of this policy from those of another under the same names.
+
+    It covers where they come from, what the origin was asked with, whether its CORS fields are
+    there, which names their Vary was given, and which targets are one.
+    """
+    names = sorted(name.lower() for name in vary.names)
+    patterns = [tuple(one.pattern for one in group or ()) for group in (query.ignore, query.only)]
+    owned = sorted(cors.owned) if cors is not None and mode is CorsMode.OVERRIDE else []
+    said: list[object] = [mode is CorsMode.STRIP, owned, names, patterns]
+    said += [query.only is None, query.sort]
+    if origin is not None:
+        urls = sorted(map(str, origin.urls))
+        said += [urls, origin.host, origin.bucket, origin.addressing, origin.origin_header]
+    return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest().encode()
 
 
 def _vary(rule: VaryRule | None) -> VaryPolicy:

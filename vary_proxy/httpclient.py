@@ -84,6 +84,10 @@ class _Pool(aiohttp.TCPConnector):
         """True when as many connections as allowed are in use."""
         return 0 < self._limit <= len(self._acquired)
 
+    @property
+    def in_use(self) -> int:
+        return len(self._acquired)
+
 
 class HttpOrigin:
     """The Origin behind one URL. To be used within one event loop, and closed."""
@@ -105,6 +109,11 @@ class HttpOrigin:
     @property
     def naming(self) -> Naming:
         return self._naming
+
+    @property
+    def in_use(self) -> int:
+        """Connections on which something is under way."""
+        return 0 if self._pool is None else self._pool.in_use
 
     async def fetch(
         self,

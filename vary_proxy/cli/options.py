@@ -58,6 +58,11 @@ def loaded(given: Mapping[str, Any]) -> Loaded:
     return found
 
 
+def rereader(given: Mapping[str, Any], found: Loaded) -> Callable[[], Loaded]:
+    """What reads *found* again, as it is by then, under the same flags. Raises ConfigError."""
+    return lambda: load(found.path, overrides(given), os.environ)
+
+
 def tell(error: ConfigError) -> int:
     """Print the problems, one a line; the exit status that they call for."""
     for problem in error.problems:

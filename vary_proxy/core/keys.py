@@ -24,7 +24,8 @@ def primary_key(request: Request, policy: Policy) -> bytes:
     """The key under which the resource of *request* is kept (RFC 9111 §2).
 
     GET and HEAD share it. The repair mode is part of it: what was stored under another one
-    may lack the names that this one needs.
+    may lack the names that this one needs. So is the policy's mark: an origin that is another
+    by now, under the name of the old one, has other content.
     """
     target = request.target if policy.cache.query == _AT_REST else _by_rule(request.target, policy)
     tag = b"%s/%s/%s" % (
@@ -32,6 +33,8 @@ def primary_key(request: Request, policy: Policy) -> bytes:
         b"edge" if policy.cors_mode is CorsMode.OVERRIDE else b"origin",
         policy.cache.origin_key.value.encode(),
     )
+    if policy.mark:
+        tag += b"/" + policy.mark
     return b"\0".join((policy.origin.encode(), tag, request.scheme, request.authority, target))
 
 
@@ -67,6 +70,16 @@ def is_presigned(target: bytes) -> bool:
         return False
     lowered = query.lower()
     return any(lowered.startswith(name) or b"&" + name in lowered for name in _SIGNATURES)
+
+
+def unsigned(target: bytes) -> bytes:
+    """*target* without the parameters that sign it: the URL that others know it by."""
+    path, _, query = target.partition(b"?")
+    kept = [part for part in query.split(b"&") if not part.lower().startswith(_OF_SIGNATURES)]
+    return path + b"?" + b"&".join(kept) if kept else path
+
+
+_OF_SIGNATURES = (b"x-amz-", b"x-goog-", b"signature=", b"awsaccesskeyid=", b"expires=", b"x-id=")
 
 
 def select(

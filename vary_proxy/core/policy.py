@@ -124,3 +124,4 @@ class Policy:
     origin_header: OriginHeader = OriginHeader.AUTO
     origin_value: bytes = b""  # what INJECT sends
     where: str = ""  # file:line of the rule, for explain
+    mark: bytes = b""  # of all that makes stored responses mean something else (keys.primary_key)

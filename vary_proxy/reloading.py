@@ -1,0 +1,165 @@
+"""Takes a changed configuration while traffic goes on: whole, or not at all.
+
+A reload reads the file again in a thread, and hands over what it came to in one step of the
+event loop. What a running process cannot change (listeners, the store, workers) is named
+instead. A file that cannot be used changes nothing: the old rules go on, and the log says why
+with file and line. The same watch looks at certificates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from vary_proxy.config import ConfigError, Loaded
+from vary_proxy.httpclient import HttpOrigin
+from vary_proxy.origin import Origin
+from vary_proxy.settings import Settings
+from vary_proxy.tasks import Tasks
+
+_log = logging.getLogger("vary_proxy")
+LOOK_SECONDS = 1.0  # between two looks at the files
+
+# What holds from the start to the end of a process.
+_FIXED = (
+    "listen",
+    "server.workers",
+    "server.limits",
+    "server.timeouts",
+    "store",
+    "probes",
+    "admin",
+    "log.format",
+    "log.access",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadOutcome:
+    """What came of a reload. ``problems`` say why nothing was taken.
+
+    ``needs_restart`` are the paths of what was changed and holds only after a restart.
+    """
+
+    ok: bool
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    needs_restart: tuple[str, ...] = ()
+
+
+class OriginMap(dict[str, Origin]):
+    """The origins of one configuration, by name. As long as it lives, they may be asked."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Reloader:
+    """Reloads by *reread*, which raises ConfigError, and *take*, which changes over at once."""
+
+    def __init__(
+        self, started: Loaded, reread: Callable[[], Loaded], take: Callable[[Loaded], None]
+    ) -> None:
+        self.last_ok = True
+        self._started = started.settings
+        self._path = started.path
+        self._reread = reread
+        self._take = take
+        self._turn = asyncio.Lock()
+        self._seen = digest(self._path)
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration again and change over to it, if it can be used."""
+        async with self._turn:
+            self._seen = await asyncio.to_thread(digest, self._path)
+            try:
+                loaded = await asyncio.to_thread(self._reread)
+                self._take(loaded)
+            except ConfigError as error:
+                return self._refused(tuple(map(str, error.problems)))
+            except Exception as error:  # whatever it is, the old rules go on
+                _log.exception("the configuration could not be taken")
+                return self._refused((f"{type(error).__name__}: {error}",))
+            self.last_ok = True
+            outcome = ReloadOutcome(
+                True, (), loaded.warnings, tuple(fixed(self._started, loaded.settings))
+            )
+            _tell(outcome)
+            return outcome
+
+    async def look(self) -> None:
+        """Reload if the file's content is not what it was."""
+        if self._path is None:
+            return
+        now = await asyncio.to_thread(digest, self._path)
+        if now != self._seen:
+            await self.reload()
+
+    def _refused(self, problems: tuple[str, ...]) -> ReloadOutcome:
+        self.last_ok = False
+        outcome = ReloadOutcome(False, problems)
+        _tell(outcome)
+        return outcome
+
+
+def _tell(outcome: ReloadOutcome) -> None:
+    if not outcome.ok:
+        for problem in outcome.problems:
+            _log.error("not reloaded, the old configuration goes on: %s", problem)
+        return
+    _log.info("the configuration was reloaded")
+    for warning in outcome.warnings:
+        _log.warning("%s", warning)
+    if outcome.needs_restart:
+        _log.warning("changed, and waiting for a restart: %s", ", ".join(outcome.needs_restart))
+
+
+def fixed(old: Settings, new: Settings) -> Iterator[str]:
+    """The paths of what differs and cannot be changed in a running process."""
+    for path in _FIXED:
+        before: msgspec.Struct = old
+        after: msgspec.Struct = new
+        for key in path.split("."):
+            before, after = getattr(before, key), getattr(after, key)
+        if before != after:
+            yield path
+
+
+def digest(path: str | os.PathLike[str] | None) -> bytes:
+    """What tells one content of a file from another; empty when there is nothing to read.
+
+    By content and not by time: a ConfigMap changes by a symbolic link being swapped, and its
+    files keep their times.
+    """
+    if path is None:
+        return b""
+    try:
+        return hashlib.blake2b(Path(path).read_bytes(), digest_size=16).digest()
+    except (OSError, ValueError):
+        return b""
+
+
+def retire(
+    origins: OriginMap, removed: list[HttpOrigin], tasks: Tasks, every: float = LOOK_SECONDS
+) -> None:
+    """Close *removed* once nobody can ask through *origins* any more and no answer is arriving."""
+    if removed:
+        tasks.spawn(_close_unused(weakref.ref(origins), removed, every), "retire origins")
+
+
+async def _close_unused(
+    origins: weakref.ref[OriginMap], removed: list[HttpOrigin], every: float
+) -> None:
+    try:
+        while origins() is not None or any(one.in_use for one in removed):  # noqa: ASYNC110
+            await asyncio.sleep(every)  # neither of them can tell us
+    finally:
+        for one in removed:
+            await one.close()
