@@ -6,18 +6,29 @@ their lives. ``start`` leaves everything running, or nothing.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from vary_proxy import settings as said
 from vary_proxy.accesslog import AccessLog
-from vary_proxy.config import Loaded
+from vary_proxy.channel import Channel
+from vary_proxy.config import Loaded, load
+from vary_proxy.core import edge, vary
 from vary_proxy.core.message import Reply, Request
+from vary_proxy.core.policy import Policy
 from vary_proxy.core.wire import HeadLimits
 from vary_proxy.exchange import Exchange
+from vary_proxy.eyes import Eyes
+from vary_proxy.fastlane import FastLane
+from vary_proxy.flights import Flights
+from vary_proxy.hot import Hot
 from vary_proxy.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.purgemethod import PurgeMethod
+from vary_proxy.purging import Purger
+from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
 from vary_proxy.server import Observer, Server, ServerOptions
 from vary_proxy.store.base import Store
 from vary_proxy.store.opening import open_store
@@ -34,24 +45,40 @@ class App:
     bytes of content sent, and seconds.
     """
 
-    def __init__(self, loaded: Loaded, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        clock: Callable[[], float] = time.time,
+        *,
+        fast: bool = True,
+        reread: Callable[[], Loaded] | None = None,
+    ) -> None:
         self.loaded = loaded
-        self.observers: list[Observer] = []
+        self.draining = False  # traffic still goes on, but readiness has ended
+        self._clock = clock
+        self.eyes = Eyes(loaded.settings, clock)
+        self.observers: list[Observer] = self.eyes.observers
         self.tasks = Tasks()
         self.store = opened(loaded.settings.store, self.tasks, clock)
         self.origins = {
             name: HttpOrigin(origin_options(one)) for name, one in loaded.settings.origins.items()
         }
-        self.exchange = Exchange(
-            loaded.rules,
-            self.origins,
-            self.store,
-            self.tasks,
-            clock,
-            trusted=Trust(loaded.settings.server.trusted_proxies),
+        self.hot = Hot(self.store, clock, loaded.rules.header_names)
+        self._asked = OriginMap(self.eyes.origins(self.origins))
+        self.trusted = Trust(loaded.settings.server.trusted_proxies)
+        self.exchange = self._exchange(Flights())
+        self.purger = Purger(
+            self.store, lambda: self.exchange, lambda: self.loaded.rules.policies
         )
+        self._purge = PurgeMethod(
+            self.purger, loaded.settings.admin.purge_from, clock, self.eyes.purged
+        )
+        self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self._take)
         self.server = Server(
-            self.exchange.answer, server_options(loaded.settings.server), self._observe
+            self._answer,
+            server_options(loaded.settings.server, loaded.rules.fallback),
+            self._observe,
+            FastLane(self.hot, self._observe, self.observers) if fast else None,
         )
         self._access: AccessLog | None = None
 
@@ -63,18 +90,83 @@ class App:
             self._access = AccessLog(log.format, path)
             self.observers.append(self._access)
         try:
-            return await self.server.start(str(one.address) for one in self.loaded.settings.listen)
+            await self.eyes.open(self)
+            bound = await self.server.start(str(one.address) for one in self.loaded.settings.listen)
+            self.eyes.listening = True
+            return bound
         except BaseException:
             await self.close()
             raise
 
-    async def drain(self) -> bool:
-        """Finish what runs and take nothing new; False when some had to be cut."""
-        return await self.server.drain(self.loaded.settings.server.drain.timeout)
+    async def drain(self, *, patient: bool = True) -> bool:
+        """Finish what runs and take nothing new; False when some had to be cut.
+
+        Readiness ends at once. A *patient* drain serves on for ``drain.delay``, in which
+        balancers learn of it.
+        """
+        self.draining = True
+        drain = self.loaded.settings.server.drain
+        if patient:
+            await asyncio.sleep(drain.delay)
+        return await self.server.drain(drain.timeout)
+
+    @property
+    def last_reload_ok(self) -> bool:
+        """Whether the newest configuration is the one in use."""
+        return self._reloader.last_ok
+
+    async def reload(self) -> ReloadOutcome:
+        """Read the configuration again; what cannot be used changes nothing."""
+        return await self._reloader.reload()
+
+    async def watch(self) -> None:
+        """Reload what changes on disk, for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await self._reloader.look()
+
+    def _answer(self, request: Request, channel: Channel) -> Awaitable[Reply]:
+        if request.method == b"PURGE" and self.loaded.settings.admin.purge_from:
+            return self._purge.answer(request)
+        # A request keeps the exchange that it began with: rules and origins of one configuration.
+        return self.exchange.answer(request, channel)
+
+    def _exchange(self, flights: Flights) -> Exchange:
+        exchange = Exchange(
+            self.loaded.rules,
+            self._asked,
+            self.store,
+            self.tasks,
+            self._clock,
+            trusted=self.trusted,
+            flights=flights,
+        )
+        exchange.on_hit, exchange.on_edge = self.hot.learn, self.hot.learn_edge
+        return exchange
+
+    def _take(self, loaded: Loaded) -> None:
+        """Answer from now on by *loaded*; what is under way ends as it began."""
+        before, said_before = self.origins, self.loaded.settings.origins
+        said_now = loaded.settings.origins
+        now = {
+            name: before[name] if one == said_before.get(name) else HttpOrigin(origin_options(one))
+            for name, one in said_now.items()
+        }
+        gone, old = self._asked, self.exchange
+        self.loaded, self.origins = loaded, now
+        self._asked = OriginMap(self.eyes.origins(now))
+        self.trusted = Trust(loaded.settings.server.trusted_proxies)
+        old.on_hit = old.on_edge = None  # what it still answers is not to be given again
+        self.exchange = self._exchange(old.flights)
+        self.hot.restart(loaded.rules.header_names)
+        _log.setLevel(loaded.settings.log.level.upper())
+        kept = set(now.values())
+        retire(gone, [one for one in before.values() if one not in kept], self.tasks)
 
     async def close(self) -> None:
         """Stop now, and give everything back."""
         await self.server.close()
+        await self.eyes.close()
         await self.tasks.close()
         for origin in self.origins.values():
             await origin.close()
@@ -151,7 +243,7 @@ def origin_options(origin: said.Origin) -> OriginOptions:
     )
 
 
-def server_options(server: said.Server) -> ServerOptions:
+def server_options(server: said.Server, fallback: Policy) -> ServerOptions:
     limits, times = server.limits, server.timeouts
     return ServerOptions(
         head=HeadLimits(head=limits.head, line=min(limits.head, 16384), target=limits.target),
@@ -161,4 +253,5 @@ def server_options(server: said.Server) -> ServerOptions:
         idle_timeout=times.idle,
         body_timeout=times.idle,
         write_timeout=times.write,
+        error_vary=vary.for_errors(edge.nominated(fallback), b"GET"),
     )

@@ -21,7 +21,8 @@ from aiohttp.web_protocol import RequestHandler
 from vary_proxy.asked import Asked
 from vary_proxy.core.message import Buffer, Request
 from vary_proxy.core.wire import Head, Refused
-from vary_proxy.intake import AHEAD, Intake
+from vary_proxy.intake import AHEAD, NO_PARSER, Intake
+from vary_proxy.watching import Watch
 
 if TYPE_CHECKING:
     from vary_proxy.server import Hub
@@ -37,13 +38,12 @@ class Connection(RequestHandler):
         "_head_timer",
         "_hub",
         "_intake",
+        "_lane",
         "_lingering",
         "_options",
-        "_taken",
-        "_taken_at",
-        "_watcher",
+        "_scheme",
+        "_watch",
         "_wire",
-        "_written",
     )
 
     def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
@@ -55,19 +55,18 @@ class Connection(RequestHandler):
             lingering_time=0.0,
             access_log=cast(Any, None),
         )
-        self._parser = cast(Any, _NO_PARSER)
+        self._parser = cast(Any, NO_PARSER)
         self._hub = hub
         self._options = options
+        self._lane = hub.lane
+        self._scheme = b"http"
         self._intake: Intake
         self._client = ""
         self._ended = False  # the client will send no more
         self._lingering: asyncio.Future[None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None  # outlives aiohttp's ``transport``
-        self._written = 0
-        self._watcher: asyncio.TimerHandle | None = None
-        self._taken = 0  # bytes that the client had taken at ``_taken_at``
-        self._taken_at = 0.0
+        self._watch = Watch(loop, options.write_timeout, self._unsent, self.reset)
 
     # The connection's life
 
@@ -76,6 +75,7 @@ class Connection(RequestHandler):
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if isinstance(peer, tuple) else ""
         scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
+        self._scheme = scheme
         options = self._options
         self._intake = Intake(
             self, self, self._loop, options.head, options.body, scheme, self._client
@@ -102,9 +102,9 @@ class Connection(RequestHandler):
         self._wire = None
         self._intake.skip()
         super().connection_lost(exc)
-        for timer in (self._head_timer, self._watcher):
-            if timer is not None:
-                timer.cancel()
+        self._watch.end()
+        if self._head_timer is not None:
+            self._head_timer.cancel()
         self.enough()
         self._hub.forget(self)
 
@@ -117,7 +117,7 @@ class Connection(RequestHandler):
             self.force_close()
 
     def force_close(self) -> None:
-        self._watch()
+        self._watch.begin()
         if self.transport is not None and self.transport.is_closing():
             self.transport = None  # closed twice, asyncio's TLS transport could not be aborted
         super().force_close()
@@ -139,7 +139,39 @@ class Connection(RequestHandler):
     # Reading: what Intake asks for
 
     def data_received(self, data: bytes) -> None:
+        lane = self._lane
+        if lane is not None and self._is_at_rest():
+            taken = lane.serve(data, self, self._scheme, self._client)
+            if taken:
+                self._keep_alive_from_now()
+                if taken == len(data):
+                    return
+                data = data[taken:]
         self._intake.receive(data)
+
+    def _is_at_rest(self) -> bool:
+        """True where the next byte begins a message, and nothing is owed to the client.
+
+        One reader has then seen every message before it to its end, so that the fast lane
+        cannot take for a request what is the inside of another.
+        """
+        if self._paused or self._buffer_paused or self._messages or self._hub.draining:
+            return False
+        transport = self.transport
+        return self._intake.at_rest and transport is not None and not transport.is_closing()
+
+    def _keep_alive_from_now(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+        self._idle_from_now()
+
+    def _idle_from_now(self) -> None:
+        self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
+        if self._keepalive_handle is None:
+            self._keepalive_handle = self._loop.call_at(
+                self._next_keepalive_close_time, self._process_keepalive
+            )
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio here
         if self._intake.idle or self._wire is None:
@@ -220,18 +252,14 @@ class Connection(RequestHandler):
         if self._intake.pending:
             self._intake.advance()
         self.release()
-        self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
+        self._idle_from_now()
 
     def _may_persist(self) -> bool:
         return not (self._ended or self._hub.draining or self._intake.skipping)
 
     async def _part(self, asked: Asked) -> None:
         """Let a client that is still sending read our last word (RFC 9112 §9.6)."""
-        self._watch()
+        self._watch.begin()
         intake, transport = self._intake, self.transport
         sending = intake.skipping or intake.pending or not asked.payload.is_eof()
         if not sending or self._ended or transport is None or transport.is_closing():
@@ -253,7 +281,7 @@ class Connection(RequestHandler):
     def write(self, buffers: Sequence[Buffer]) -> None:
         if self.transport is None:
             raise ConnectionResetError("the client has left")
-        self._written += sum(map(len, buffers))
+        self._watch.written += sum(map(len, buffers))
         if len(buffers) == 1:
             self.transport.write(buffers[0])
         else:
@@ -261,39 +289,10 @@ class Connection(RequestHandler):
 
     async def drain(self) -> None:
         if self._paused:
-            self._watch()
+            self._watch.begin()
             await self._drain_helper()
         if self.transport is None or self.transport.is_closing():
             raise ConnectionResetError("the client has left")
 
-    def _watch(self) -> None:
-        """See to it that a client which takes nothing for too long is dropped."""
-        if self._watcher is None and self._wire is not None and self._unsent():
-            self._taken_at = self._loop.time()
-            self._taken = self._written - self._unsent()
-            self._watcher = self._loop.call_later(self._options.write_timeout / 4, self._look)
-
-    def _look(self) -> None:
-        self._watcher = None
-        unsent = self._unsent()
-        if not unsent:
-            return
-        taken, now = self._written - unsent, self._loop.time()
-        if taken != self._taken:
-            self._taken, self._taken_at = taken, now
-        elif now - self._taken_at >= self._options.write_timeout:
-            self.reset()
-            return
-        self._watcher = self._loop.call_later(self._options.write_timeout / 4, self._look)
-
     def _unsent(self) -> int:
         return self._wire.get_write_buffer_size() if self._wire is not None else 0
-
-
-class _NoParser:
-    """Stands where aiohttp keeps its parser; Intake reads instead."""
-
-    def pause_reading(self) -> None: ...
-
-
-_NO_PARSER = _NoParser()

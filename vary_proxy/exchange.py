@@ -21,8 +21,8 @@ from vary_proxy.core import (
     validation,
 )
 from vary_proxy.core.delivery import CacheStatus
-from vary_proxy.core.message import Record, Reply, Request
-from vary_proxy.core.policy import PreflightMode
+from vary_proxy.core.message import Fields, Record, Reply, Request
+from vary_proxy.core.policy import Policy, PreflightMode
 from vary_proxy.core.preflight import is_preflight
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.fetching import Fetcher
@@ -32,6 +32,9 @@ from vary_proxy.passing import Passer, Rules
 from vary_proxy.replies import Walk
 from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
+
+OnHit = Callable[[Request, Policy, bytes, StoredResponse, Fields, Reply], None]
+OnEdge = Callable[[Request, Reply], None]
 
 
 class Exchange:
@@ -45,6 +48,7 @@ class Exchange:
         tasks: Tasks,
         clock: Callable[[], float],
         trusted: Callable[[str], bool] = lambda client: False,
+        flights: Flights | None = None,
     ) -> None:
         self.rules = rules
         self._origins = origins
@@ -52,8 +56,10 @@ class Exchange:
         self._tasks = tasks
         self._clock = clock
         self._trusted = trusted
-        self._flights = Flights()
+        self.flights = self._flights = flights or Flights()
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
+        self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
+        self.on_edge: OnEdge | None = None
         self._kept = preflights.Kept(clock)
         self._passer = Passer(self._fetcher, rules, origins, store, self._flights, clock, trusted)
 
@@ -76,6 +82,8 @@ class Exchange:
     async def _preflight(self, walk: Walk) -> Reply:
         reply = preflights.at_the_edge(walk, self._clock())
         if reply is not None:
+            if self.on_edge is not None:
+                self.on_edge(walk.request, reply)
             return reply
         if walk.policy.preflight is not PreflightMode.CACHE:
             walk.record.preflight = "forwarded"
@@ -107,10 +115,13 @@ class Exchange:
         match decision:
             case reuse.Serve(stored, ttl, revalidate):
                 if revalidate:
-                    self._in_background(replace(ask, candidates=_validatable(stored)), wanted)
+                    self._in_background(ask, stored, wanted)
                 reply = await self._from_store(walk, ask, stored, CacheStatus(hit=True, ttl=ttl))
                 if reply is not None:
                     walk.record.cache = "stale" if ttl <= 0 else "hit"
+                    if ttl > 0 and self.on_hit is not None:
+                        fields = walk.dressed(stored.fields)
+                        self.on_hit(request, policy, key, stored, fields, reply)
                     return reply
                 return await self._fetch(walk, ask, wanted, "uri-miss")
             case reuse.Validate(stored, reason):
@@ -237,9 +248,10 @@ class Exchange:
         elif isinstance(landing, Landed):
             self._tasks.spawn(landing.anchor.aclose(), "close unclaimed")
 
-    def _in_background(self, ask: Ask, wanted: Selecting) -> None:
+    def _in_background(self, ask: Ask, stored: StoredResponse, wanted: Selecting) -> None:
         """Validate once, while the stale response is served (RFC 5861 §3)."""
-        ask = replace(ask, interim=None, request=plain(ask.request))
+        ask = replace(ask, candidates=_validatable(stored), stale=stored, interim=None)
+        ask = replace(ask, request=plain(ask.request))
         name = flight_name(ask, wanted)
         if self._flights.find(name) is not None:
             return

@@ -23,7 +23,6 @@ from vary_proxy.core import (
     vary,
 )
 from vary_proxy.core.delivery import received
-from vary_proxy.core.directives import of_response
 from vary_proxy.core.message import Fields, Response
 from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.stored import Body, StoredResponse
@@ -218,19 +217,37 @@ class Fetcher:
                 effective = vary.effective(merged, edge.nominated(ask.policy), ask.request.method)
         elif not self._may_fill(ask, head, stored):
             return None
-        now = self._clock()
-        fields = vary.dress(head.fields.without(_FRAMING | _uncacheable(head, ask)), effective)
+        fresh, kept = self._freshened(ask, stored, head, effective, requested)
+        if kept is None:
+            return None if ask.filling else Validated(fresh, effective, shared=False)
+        shared = kept.fields == fresh.fields
+        if not ask.filling:
+            await self._store.replace(ask.key, stored, kept)
+        elif not await self._store.add(ask.key, kept, ask.policy.cache.max_variants):
+            # The body is at hand all the same: a stranger's Origin costs no other one.
+            return Validated(fresh, effective, shared=shared, detail="variant-cap")
+        return Validated(fresh, effective, ask.filling, shared=shared)
+
+    def _freshened(
+        self,
+        ask: Ask,
+        stored: StoredResponse,
+        head: Response,
+        effective: EffectiveVary,
+        requested: float,
+    ) -> tuple[StoredResponse, StoredResponse | None]:
+        """*stored* as *head* says it is now: for whoever asked, and as it may be kept."""
+        fields = vary.dress(head.fields.without(_FRAMING), effective)
         selecting = ask.select(key_names(effective, ask.policy))
         make = validation.adopt if ask.filling else validation.freshen
-        fresh = make(stored, fields, selecting, requested, now)
-        if fresh.directives.no_store or fresh.directives.private is True:
-            return None if ask.filling else Validated(fresh, effective, shared=False)
-        if not ask.filling:
-            await self._store.replace(ask.key, stored, fresh)
-        elif not await self._store.add(ask.key, fresh, ask.policy.cache.max_variants):
-            # The body is at hand all the same: a stranger's Origin costs no other one.
-            return Validated(fresh, effective, detail="variant-cap")
-        return Validated(fresh, effective, ask.filling)
+        fresh = make(stored, fields, selecting, requested, self._clock())
+        if not storing.still_shared(ask.request, fresh):
+            return fresh, None
+        left = storing.kept(fresh.fields, fresh.directives)
+        cookies = fresh.directives.public or ask.policy.cache.store_set_cookie
+        if b"set-cookie" in head.fields and not cookies:
+            left = left.without({b"set-cookie"})
+        return fresh, replace(fresh, fields=left)
 
     def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:
         """False when a 304 without CORS fields may be a bare one rather than a refusal."""
@@ -254,10 +271,10 @@ class Fetcher:
         effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
         if effective.star:
             return
-        fields = vary.dress(head.fields.without(_FRAMING), effective)
-        selecting = ask.select(key_names(effective, ask.policy))
-        fresh = validation.freshen(stored, fields, selecting, requested, self._clock())
-        await self._store.replace(ask.key, stored, fresh)
+        ask = replace(ask, filling=False)
+        _, kept = self._freshened(ask, stored, head, effective, requested)
+        if kept is not None:
+            await self._store.replace(ask.key, stored, kept)
 
 
 _OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of CORS there
@@ -278,11 +295,3 @@ def _sole(ask: Ask) -> StoredResponse | None:
 
 def _has_family(fields: Fields) -> bool:
     return any(name.startswith(b"access-control-") for name, _ in fields.items)
-
-
-def _uncacheable(head: Response, ask: Ask) -> frozenset[bytes]:
-    """Fields of a 304 that are this requester's alone."""
-    said = of_response(head.fields)
-    if said.public or ask.policy.cache.store_set_cookie:
-        return frozenset()
-    return frozenset((b"set-cookie",))

@@ -91,6 +91,11 @@ class Intake:
     def idle(self) -> bool:
         return not self.serving and not self._heads.pending
 
+    @property
+    def at_rest(self) -> bool:
+        """Idle, and every byte so far was part of a message that has ended."""
+        return not (self.serving or self.skipping or self._heads.pending)
+
     def receive(self, data: bytes) -> None:
         if self.skipping:
             self._skipped += len(data)
@@ -188,3 +193,12 @@ class Intake:
 
     def _too_large(self) -> Refused:
         return Refused(413, f"The body is over {self._most} bytes.", "body-too-large")
+
+
+class NoParser:
+    """Stands where aiohttp keeps its parser, for a protocol that Intake reads for."""
+
+    def pause_reading(self) -> None: ...
+
+
+NO_PARSER = NoParser()

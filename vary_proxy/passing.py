@@ -39,7 +39,7 @@ class Passer:
         trusted: Callable[[str], bool],
     ) -> None:
         self._fetcher = fetcher
-        self._rules = rules
+        self.rules = rules
         self._origins = origins
         self._store = store
         self._flights = flights
@@ -92,7 +92,7 @@ class Passer:
     async def _invalidate(self, request: Request, head: Response) -> None:
         for target in invalidation.targets(request, head):
             plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
-            key = keys.primary_key(plain, self._rules.match(plain))
+            key = keys.primary_key(plain, self.rules.match(plain))
             self._flights.ground(key)
             await self._store.purge(key)
 

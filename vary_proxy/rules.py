@@ -46,6 +46,11 @@ class RuleBook:
         """Every policy, in order; what holds where no rule matches comes last."""
         return (*(rule.policy for rule in self.rules), self.fallback)
 
+    @property
+    def header_names(self) -> frozenset[bytes]:
+        """The fields that some rule looks at, in lower case."""
+        return frozenset(name for rule in self.rules for name, _ in rule.conditions.headers)
+
     def match(self, request: Request) -> Policy:
         """The policy of the first rule that matches; that of the defaults when none does."""
         for rule in self._possible(request):

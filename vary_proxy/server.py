@@ -24,6 +24,7 @@ from vary_proxy.connection import Connection
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
+from vary_proxy.fastlane import FastLane
 
 __all__ = ["Handler", "ListenError", "Listener", "Observer", "Server", "ServerOptions"]
 
@@ -52,8 +53,15 @@ class ListenError(Exception):
 class Hub(web.Server):
     """aiohttp's low-level server, and what its connections share."""
 
-    def __init__(self, handler: Handler, options: ServerOptions, observer: Observer | None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        options: ServerOptions,
+        observer: Observer | None,
+        lane: FastLane | None = None,
+    ) -> None:
         super().__init__(_unused)
+        self.lane = lane
         self.handler = handler
         self.options = options
         self.observer = observer
@@ -144,7 +152,9 @@ class Server:
         handler: Handler,
         options: ServerOptions | None = None,
         observer: Observer | None = None,
+        lane: FastLane | None = None,
     ) -> None:
+        self._lane = lane
         self._handler = handler
         self._options = options or ServerOptions()
         self._observer = observer
@@ -156,10 +166,16 @@ class Server:
     def connections(self) -> int:
         return len(self._hub.live) if self._hub is not None else 0
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are being answered."""
+        live = self._hub.live if self._hub is not None else ()
+        return sum(one._current_request is not None for one in live)
+
     async def start(self, listeners: Iterable[Listener | str]) -> list[str]:
         """Listen; return the bound addresses, ports as they came to be. Raises ListenError."""
         if self._hub is None:
-            self._hub = Hub(self._handler, self._options, self._observer)
+            self._hub = Hub(self._handler, self._options, self._observer, self._lane)
         bound: list[str] = []
         try:
             for listener in listeners:

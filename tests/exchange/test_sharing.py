@@ -37,11 +37,75 @@ async def test_those_who_rode_along_do_not_get_them_either(edge: Edge) -> None:
     assert edge.origin.asked == 1
 
 
+async def test_nor_are_they_kept_from_a_304(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5", etag=TAG, body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    limited = b'max-age=60, private="X-User"'
+    edge.origin.replies(304, cache_control=limited, etag=TAG, x_user=b"me")
+    await edge.get("/a")
+    hit = await edge.get("/a")
+    assert (hit.status, hit["x-user"]) == (200, None)
+    assert edge.origin.asked == 2
+
+
+async def test_a_cookie_that_came_with_a_head_is_not_kept(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5", etag=TAG, body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    fresh = b"max-age=60"
+    edge.origin.replies(200, cache_control=fresh, etag=TAG, content_length=b"1", set_cookie=b"id=1")
+    assert (await edge.send("/a", b"HEAD"))["set-cookie"] == b"id=1"
+    hit = await edge.get("/a")
+    assert (hit.body, hit["set-cookie"]) == (b"x", None)
+    assert edge.origin.asked == 2
+
+
+async def test_a_cookie_that_came_with_a_304_is_its_requesters(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5", etag=TAG, body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    edge.origin.replies(304, cache_control=b"max-age=60", etag=TAG, set_cookie=b"id=1")
+    assert (await edge.get("/a"))["set-cookie"] == b"id=1"
+    assert (await edge.get("/a"))["set-cookie"] is None
+    assert edge.origin.asked == 2
+
+
+async def test_a_private_head_freshens_nothing(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5", etag=TAG, body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    edge.origin.replies(200, cache_control=b"max-age=60, private", etag=TAG, x_user=b"me")
+    await edge.send("/a", b"HEAD")
+    edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"2"', body=b"y")
+    reply = await edge.get("/a")
+    assert (reply.body, reply["x-user"]) == (b"y", None)
+
+
+async def test_a_head_of_another_length_ends_the_use_of_what_is_stored(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=5", x_old=b"1", body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    edge.origin.replies(200, cache_control=b"max-age=60", content_length=b"2")
+    await edge.send("/a", b"HEAD")
+    edge.origin.replies(200, cache_control=b"max-age=60", body=b"yy")
+    assert (await edge.get("/a")).body == b"yy"
+
+
 def for_whom(request: Request) -> Said:
     """An origin that names the user, and validates anybody's copy."""
     user = request.fields.get(b"authorization") or b"nobody"
     fields = ((b"cache-control", b"max-age=60"), (b"etag", TAG), (b"x-user", user))
     return Said(304 if b"if-none-match" in request.fields else 200, fields, b"x")
+
+
+async def test_a_304_to_a_user_that_takes_sharing_back(edge: Edge) -> None:
+    edge.origin.replies(200, cache_control=b"s-maxage=5", etag=TAG, body=b"x")
+    await edge.get("/a")
+    edge.clock.forward(10)
+    edge.origin.handler = for_whom
+    assert (await edge.get("/a", authorization=b"me"))["x-user"] == b"me"
+    assert (await edge.get("/a"))["x-user"] == b"nobody"
 
 
 async def test_a_304_to_a_user_fills_no_variant_for_others(edge: Edge) -> None:

@@ -62,6 +62,15 @@ async def test_5861_3_a_failed_validation_leaves_what_was_there(edge: Edge) -> N
     assert edge.origin.asked == 4
 
 
+async def test_5861_3_a_validation_that_learns_of_the_end_ends_it(edge: Edge) -> None:
+    await primed(edge, WINDOW, 15)
+    edge.origin.replies(404, body=b"gone")
+    assert (await edge.get("/a")).body == b"old"
+    await edge.settle()
+    edge.origin.replies(404, body=b"gone")
+    assert (await edge.get("/a")).status == 404
+
+
 async def test_5861_3_a_response_without_validator_is_fetched_anew(edge: Edge) -> None:
     edge.origin.replies(200, cache_control=WINDOW, body=b"old")
     await edge.get("/a")

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from urllib.parse import urljoin, urlsplit
 
+from vary_proxy.core import keys
 from vary_proxy.core.message import Request, Response
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS", b"TRACE"))
 
 
 def targets(request: Request, response: Response) -> tuple[bytes, ...]:
-    """Request targets whose resources are dropped: the target itself, and same-host
-    ``Location`` and ``Content-Location``. Empty for safe methods and for errors.
+    """Request targets whose resources are dropped: the target itself, also as it is known
+    without its signature, and same-host ``Location`` and ``Content-Location``. Empty for safe
+    methods and for errors.
     """
     if request.method in SAFE or not 200 <= response.status < 400:
         return ()
     found = [request.target]
+    if keys.is_presigned(request.target):
+        found.append(keys.unsigned(request.target))
     for name in (b"location", b"content-location"):
         value = response.fields.get(name)
         target = None if value is None else _same_host(request, value)

@@ -12,7 +12,7 @@ from vary_proxy.core.directives import ResponseDirectives, field_names, of_reque
 from vary_proxy.core.message import Fields, Request, Response
 from vary_proxy.core.policy import CachePolicy, Policy
 from vary_proxy.core.ranges import content_range
-from vary_proxy.core.stored import Part
+from vary_proxy.core.stored import Part, StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 
 # Final statuses whose caching rules we know (RFC 9110 §15), for must-understand.
@@ -58,11 +58,11 @@ def judge(
     )
     if reason:
         return Unstorable(reason)
-    kept = _kept(response.fields, said)
+    fields = kept(response.fields, said)
     if response.status != 206:
-        return Storable(kept)
+        return Storable(fields)
     part = content_range(response.fields)
-    return Unstorable("content-range") if part is None else Storable(kept, part)
+    return Unstorable("content-range") if part is None else Storable(fields, part)
 
 
 def _by_request(
@@ -149,7 +149,15 @@ def _implied(status: int, said: ResponseDirectives) -> bool:
     return said.public or said.no_cache is not False or status in freshness.HEURISTIC_STATUSES
 
 
-def _kept(fields: Fields, said: ResponseDirectives) -> Fields:
+def kept(fields: Fields, said: ResponseDirectives) -> Fields:
     """Without the fields that a limited ``private`` or ``no-cache`` names (§5.2.2.4, §5.2.2.7)."""
     listed = frozenset((*field_names(said.private), *field_names(said.no_cache)))
     return fields.without(listed - {b"cache-control", b"vary"}) if listed else fields
+
+
+def still_shared(request: Request, freshened: StoredResponse) -> bool:
+    """False when a 304, or an answer to HEAD, took back that the response may be shared."""
+    said = freshened.directives
+    if said.no_store or said.private is True:
+        return False
+    return b"authorization" not in request.fields or shares_authorized(said)

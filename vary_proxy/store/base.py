@@ -63,6 +63,9 @@ class Store(Protocol):
     def peek(self, key: bytes) -> Resource | None:
         """What is at hand without waiting; None says nothing about the rest of the store."""
 
+    def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Bytes [start, stop) of a body that are at hand without waiting; else None."""
+
     async def load(self, key: bytes) -> Resource | None: ...
 
     def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:

@@ -58,7 +58,18 @@ class MemoryStore:
     def writer(self, key: bytes, length: int | None, max_variants: int) -> MemoryWriter | None:
         if length is not None and length > self._max_object:
             return None
-        return MemoryWriter(self, key, self._max_object, max_variants)
+        # What does not say its length is gathered before it is known to be too large.
+        limit = self._max_object if length is not None else self._max_object // 4
+        return MemoryWriter(self, key, limit, max_variants)
+
+    def keys(self) -> list[bytes]:
+        """The primary keys of all that is held, as of now."""
+        return [*self._probation, *self._protected]
+
+    def look(self, key: bytes) -> Resource | None:
+        """As ``peek``, but it does not count as a use."""
+        held = self._find(key)
+        return None if held is None else held.resource
 
     async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
         held = self._find(key)

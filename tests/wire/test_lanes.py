@@ -1,0 +1,338 @@
+"""Both lanes, same bytes: whatever the fast lane answers, the long way answers too.
+
+One origin, two proxies on one clock: one with the fast lane, one without. Every request
+goes to both, on one connection each, and what comes back must be equal to the byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from vary_proxy import config
+from vary_proxy.app import App
+
+_ORIGIN_BODY = bytes(range(256)) * 8
+_RULES = """\
+version: 1
+listen: [{{address: "127.0.0.1:0"}}]
+origins: {{o: {{url: "http://127.0.0.1:{port}"}}}}
+cors:
+  app: {{origins: ["https://a.example"], methods: [GET, PUT], headers: [X-Token], max_age: 60s}}
+defaults: {{origin: o}}
+rules:
+  - name: edge
+    match: {{path: "/edge/**"}}
+    cors: {{policy: app, mode: override}}
+    preflight: synthesize
+  - name: by-header
+    match: {{path: "/h/**", headers: {{X-Canary: "yes"}}}}
+    vary: strip
+log: {{access: off}}
+"""
+
+
+_LAST = b"GET /last HTTP/1.1\r\nHost: edge.example\r\nConnection: close\r\n\r\n"
+
+
+class Clock:
+    now = 1_800_000_000.25
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def _origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            lower = head.lower()
+            body = b"" if head.startswith(b"HEAD") else _ORIGIN_BODY
+            extra = b""
+            if b"\r\norigin: " in lower:
+                origin = lower.split(b"\r\norigin: ")[1].split(b"\r\n")[0]
+                extra = b"Access-Control-Allow-Origin: " + origin + b"\r\n"
+            if b"/lang" in head:
+                extra += b"Vary: Accept-Language\r\n"
+            if b"/empty" in head:
+                body = b""
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
+                b'Cache-Control: max-age=600\r\nETag: "v1"\r\nContent-Type: text/plain\r\n'
+                b"Last-Modified: Thu, 14 Jan 2027 08:00:00 GMT\r\n%bContent-Length: %d\r\n\r\n%b"
+                % (extra, len(body), body)
+            )
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+class Pair:
+    """The two proxies."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.apps: list[App] = []
+        self.addresses: list[str] = []
+        self.server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self.server = await asyncio.start_server(_origin, "127.0.0.1", 0)
+        port = self.server.sockets[0].getsockname()[1]
+        for fast in (True, False):
+            loaded = config.loads(_RULES.format(port=port).encode(), "lanes.yaml", (), {})
+            app = App(loaded, self.clock, fast=fast)
+            self.apps.append(app)
+            self.addresses += await app.start()
+
+    async def close(self) -> None:
+        for app in self.apps:
+            await app.close()
+        assert self.server is not None
+        self.server.close()
+
+    async def both(self, request: bytes) -> tuple[bytes, bytes]:
+        """The bytes that each gives to *request* and one more, which ends the connection."""
+        answers = []
+        for address in self.addresses:
+            host, _, port = address.rpartition(":")
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request + _LAST)
+            answers.append(await asyncio.wait_for(reader.read(), 20))
+            writer.close()
+        return answers[0], answers[1]
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[Pair]:
+    one = Pair()
+    await one.start()
+    yield one
+    await one.close()
+
+
+def get(target: str = "/a", method: str = "GET", **fields: str) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", "Host: edge.example"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+    return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+
+
+CORPUS = [
+    get(),
+    get(method="HEAD"),
+    get("/empty"),
+    get(Origin="https://a.example"),
+    get(Origin="https://evil.example", Cookie="a=b", Sec_Fetch_Mode="cors"),
+    get(If_None_Match='"v1"'),
+    get(If_None_Match='W/"v1"'),
+    get(If_None_Match='"v0", "v1"'),
+    get(If_None_Match='"v0"'),
+    get(If_None_Match="*"),
+    get(If_Modified_Since="Thu, 14 Jan 2027 08:00:00 GMT"),
+    get(If_Modified_Since="Thu, 14 Jan 2027 09:00:00 GMT"),
+    get(If_Modified_Since="yesterday"),
+    get(If_None_Match='"v1"', Range="bytes=0-1"),
+    get(Range="bytes=0-99"),
+    get(Range="bytes=2000-"),
+    get(Range="bytes=-5"),
+    get(Range="bytes=9999-"),
+    get(Range="bytes=5-2"),
+    get(Range="bytes=0-1,5-6"),
+    get(Range="bytes=0-1", If_Range='"v1"'),
+    get(Range="bytes=0-1", method="HEAD"),
+    get(Cache_Control="no-cache"),
+    get(Cache_Control="max-age=0"),
+    get(Cache_Control="only-if-cached"),
+    get(Pragma="no-cache"),
+    get(Authorization="Basic x"),
+    get(Connection="close"),
+    get(Connection="keep-alive"),
+    get(Connection="Keep-Alive, origin", Origin="https://a.example"),
+    get(Upgrade="h2c", Connection="upgrade"),
+    get("/lang", Accept_Language="de"),
+    get("/lang", Accept_Language="en"),
+    get("/lang"),
+    get("/edge/a", Origin="https://a.example"),
+    get("/edge/a", Origin="https://evil.example"),
+    get("/edge/a"),
+    get("/edge/a", Origin="null", If_None_Match='"v1"'),
+    get("/edge/p", "OPTIONS", Origin="https://a.example", Access_Control_Request_Method="PUT"),
+    get("/edge/p", "OPTIONS", Origin="https://e.example", Access_Control_Request_Method="PUT"),
+    get("/edge/p", "OPTIONS", Origin="https://a.example", Access_Control_Request_Method="PATCH"),
+    get("/edge/p", "OPTIONS", Origin="https://a.example"),
+    get("/h/a", X_Canary="yes"),
+    get("/h/a", X_Canary="no"),
+    get("/h/a"),
+    get("/a%2Fb//c/../d?x=%20"),
+    get().replace(b"HTTP/1.1", b"HTTP/1.0"),
+    get().replace(b"Host", b"host"),
+    get().replace(b"edge.example", b"EDGE.example"),
+    get().replace(b"Host: edge.example", b"Host:edge.example   "),
+    get().replace(b"Host: edge.example", b"Host: edge.example\r\nHost: edge.example"),
+    get().replace(b"Host: edge.example\r\n", b""),
+    get().replace(b"\r\n\r\n", b"\r\nX: \x00\r\n\r\n"),
+    get().replace(b"\r\n\r\n", b"\r\nX : 1\r\n\r\n"),
+    get().replace(b"\r\n\r\n", b"\r\n folded\r\n\r\n"),
+    get().replace(b"\r\n\r\n", b"\nX: 1\r\n\r\n"),
+    get().replace(b"\r\n\r\n", b"\r\nContent-Length: 0\r\n\r\n"),
+    get().replace(b"\r\n\r\n", b"\r\nContent-Length: 3\r\n\r\nabc"),
+    get().replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    get() + get("/b") + get(Range="bytes=1-2"),
+    get() + get("/b", "POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 60\r\n\r\n") + get(),
+    get() + b"\r\n" + get(),
+    get()[:-2],
+    b"\r\n" + get(),
+    get("http://edge.example/a"),
+    get(Origin="https://a.example").replace(b"\r\n\r\n", b"\r\nOrigin: https://b.example\r\n\r\n"),
+]
+
+
+@pytest.mark.parametrize("request_", CORPUS, ids=range(len(CORPUS)))
+async def test_both_lanes_give_the_same_bytes(pair: Pair, request_: bytes) -> None:
+    for origin in ("", "https://a.example", "https://evil.example"):
+        for path in ("/a", "/b", "/empty", "/lang", "/edge/a", "/h/a", "/a%2Fb//c/../d?x=%20"):
+            await pair.both(get(path, **({"Origin": origin} if origin else {})))
+    for _ in range(3):  # cold, learnt, known
+        fast, full = await pair.both(request_)
+        assert fast == full
+        pair.clock.now += 7
+
+
+async def test_the_fast_lane_is_taken(pair: Pair) -> None:
+    hot = pair.apps[0].hot
+    counted = 0
+    answer = hot.answer
+
+    def counting(line, found):  # type: ignore[no-untyped-def]
+        nonlocal counted
+        given_ = answer(line, found)
+        counted += given_ is not None
+        return given_
+
+    hot.answer = counting  # type: ignore[method-assign]
+    for request in (
+        get(),
+        get(Origin="https://a.example"),
+        get(method="HEAD"),
+        get("/edge/a", Origin="https://a.example"),
+        get("/edge/p", "OPTIONS", Origin="https://a.example", Access_Control_Request_Method="PUT"),
+    ):
+        for _ in range(3):
+            await pair.both(request)
+    # Learnt from the first hit: a miss goes before it, but for HEAD and the preflight.
+    assert counted == 1 + 1 + 2 + 1 + 2
+    for _ in range(2):
+        await pair.both(get())  # what was learnt of it went with the variants stored since
+    for request in (get(If_None_Match='"v1"'), get(Range="bytes=0-9"), get() + get() + get()):
+        before = counted
+        await pair.both(request)
+        assert counted == before + request.count(b"GET")
+
+
+async def test_a_purge_reaches_the_fast_lane(pair: Pair) -> None:
+    for _ in range(3):
+        await pair.both(get())
+    app = pair.apps[0]
+    assert await app.store.clear() > 0
+    fast, _ = await pair.both(get())
+    assert b"fwd=uri-miss" in fast
+
+
+async def test_an_answer_ends_with_its_freshness(pair: Pair) -> None:
+    for _ in range(3):
+        await pair.both(get())
+    pair.clock.now += 600
+    fast, full = await pair.both(get())
+    assert b"fwd=stale" in fast
+    assert fast == full
+
+
+async def test_changed_rules_reach_the_fast_lane(pair: Pair) -> None:
+    request = get("/edge/a", Origin="https://a.example")
+    for _ in range(3):
+        await pair.both(request)
+    assert b"Access-Control-Allow-Origin: https://a.example" in (await pair.both(request))[0]
+    app = pair.apps[0]
+    port = str(app.loaded.settings.origins["o"].url).rpartition(":")[2]
+    changed = _RULES.format(port=port).replace("https://a.example", "https://b.example")
+    app._take(config.loads(changed.encode(), "lanes.yaml", (), {}))  # as a reload does
+    fast, _ = await pair.both(request)
+    assert b"Access-Control-Allow-Origin: https://b.example" in fast
+
+
+FIELDS = st.lists(
+    st.sampled_from(
+        [
+            b"Origin: https://a.example",
+            b"Origin: null",
+            b"origin:https://a.example",
+            b'If-None-Match: "v1"',
+            b"Range: bytes=0-3",
+            b"Range: bytes=-0",
+            b"Range: bytes=1-",
+            b"Accept: */*",
+            b"Accept-Encoding: gzip",
+            b"Cookie: a=b",
+            b"Connection: keep-alive",
+            b"Connection: close",
+            b"Sec-Fetch-Mode: cors",
+            b"X-Forwarded-For: 1.2.3.4",
+            b"Via: 1.1 other",
+            b"Content-Length: 0",
+            b"Content-Length: 5",
+            b"Transfer-Encoding: chunked",
+            b"Expect: 100-continue",
+            b"X-Odd:",
+            b"X-Odd: \xff\xfe",
+            b"No colon",
+            b": no name",
+            b"Cache-Control: no-store",
+        ]
+    ),
+    max_size=4,
+)
+LINES = st.sampled_from(
+    [
+        b"GET /a HTTP/1.1",
+        b"HEAD /a HTTP/1.1",
+        b"GET /edge/a HTTP/1.1",
+        b"OPTIONS /edge/a HTTP/1.1",
+        b"GET /a HTTP/1.0",
+        b"get /a HTTP/1.1",
+        b"GET  /a HTTP/1.1",
+        b"POST /a HTTP/1.1",
+    ]
+)
+MESSAGES = st.builds(
+    lambda line, fields: b"\r\n".join([line, b"Host: edge.example", *fields]) + b"\r\n\r\n",
+    LINES,
+    FIELDS,
+)
+
+
+def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
+    loop = asyncio.new_event_loop()
+    pair = Pair()
+    loop.run_until_complete(pair.start())
+
+    @settings(
+        max_examples=150,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.lists(MESSAGES, min_size=1, max_size=3))
+    def check(messages: list[bytes]) -> None:
+        for _ in range(2):
+            fast, full = loop.run_until_complete(pair.both(b"".join(messages)))
+            assert fast == full
+
+    try:
+        check()
+    finally:
+        loop.run_until_complete(pair.close())
+        loop.close()
