@@ -158,6 +158,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "address": "host:port or unix:/path, or off.",
         "token": "Asked of whoever uses it; needed on a public address.",
         "dashboard": "Serve the dashboard there.",
+        "purge_from": "Addresses whose PURGE on the traffic port is obeyed; none by default.",
     },
     "Log": {
         "level": "Least severity of messages.",

@@ -75,14 +75,4 @@ MISSING: tuple[Missing, ...] = (
     Missing("signing", _origin("sign"), "leave it out; public objects need no signature"),
     Missing("retrying", _origin("retry"), "leave it out"),
     Missing("checking health", _origin("health"), "leave it out"),
-    Missing(
-        "the probes listener",
-        _when("probes.address", lambda s: s.probes.address is not None),
-        "leave it out",
-    ),
-    Missing(
-        "the admin listener",
-        _when("admin.address", lambda s: s.admin.address is not None),
-        "leave it out",
-    ),
 )

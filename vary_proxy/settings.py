@@ -264,6 +264,7 @@ class Admin(_Frozen, frozen=True, kw_only=True):
     address: Annotated[Address | None, "address_or_off"] = None  # None: no such listener
     token: Annotated[str, "secret"] = ""
     dashboard: bool = True
+    purge_from: tuple[Network, ...] = ()  # whose PURGE on the traffic port is obeyed
 
 
 class Log(_Frozen, frozen=True, kw_only=True):

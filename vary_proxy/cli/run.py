@@ -6,14 +6,17 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vary_proxy.cli.options import configuration_options, loaded
+from vary_proxy.cli.options import configuration_options, loaded, rereader
 from vary_proxy.config import Loaded
 from vary_proxy.quantities import written_size
 from vary_proxy.settings import Listen, Settings
+
+if TYPE_CHECKING:
+    from vary_proxy.app import App
 
 NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
 
@@ -27,18 +30,25 @@ NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
     envvar="VARY_PROXY_LOOP",
     help="The event loop. [default: auto, uvloop where it is installed]",
 )
-def command(loop: str, **given: Any) -> int:
+@click.option(
+    "--watch/--no-watch",
+    default=True,
+    envvar="VARY_PROXY_WATCH",
+    help="Reload when the file changes. [default: watch]",
+)
+def command(loop: str, watch: bool, **given: Any) -> int:
     """Serve.
 
-    `--origin URL` alone needs no file; a file says the rest. SIGTERM and Ctrl-C drain and
-    end; the second one ends now.
+    `--origin URL` alone needs no file; a file says the rest, and is reloaded when it changes
+    and at SIGHUP. SIGTERM drains and ends, Ctrl-C too, but without drain.delay; the second
+    one ends now.
     """
     configuration = loaded(given)
     logging.basicConfig(
         level=configuration.settings.log.level.upper(), format="%(levelname)s %(message)s"
     )
     with asyncio.Runner(loop_factory=_factory(loop)) as runner:
-        return runner.run(serve(configuration))
+        return runner.run(serve(configuration, rereader(given, configuration), watch=watch))
 
 
 def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -54,13 +64,15 @@ def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def serve(configuration: Loaded) -> int:
+async def serve(configuration: Loaded, reread: Callable[[], Loaded], *, watch: bool) -> int:
     """Run until a signal; the exit status."""
     from vary_proxy.app import App
     from vary_proxy.server import ListenError
+    from vary_proxy.tasks import Tasks
 
     signals = _Signals(asyncio.get_running_loop())
-    app = App(configuration)
+    app = App(configuration, reread=reread)
+    tasks = Tasks()
     try:
         addresses = await app.start()
     except (ListenError, OSError) as error:
@@ -69,23 +81,41 @@ async def serve(configuration: Loaded) -> int:
     for line in announcement(configuration.settings, addresses):
         click.echo(line, err=True)
     try:
+        tasks.spawn(_on_hangup(app, signals), "reload")
+        if watch:
+            tasks.spawn(app.watch(), "watch")
         await signals.first.wait()
-        return await _drained(app.drain(), signals)
+        return await _drained(app.drain(patient=signals.patient), signals)
     finally:
+        await tasks.close()
         await app.close()
 
 
+async def _on_hangup(app: App, signals: _Signals) -> None:
+    while True:
+        await signals.hangup.wait()
+        signals.hangup.clear()
+        await app.reload()
+
+
 class _Signals:
-    """The first SIGTERM or SIGINT, and the second."""
+    """The first SIGTERM or SIGINT, the second, and SIGHUP. A person's Ctrl-C is impatient."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
+        self.hangup = asyncio.Event()
+        self.patient = True
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._take)
+            loop.add_signal_handler(number, self._take, number)
+        loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
 
-    def _take(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
+    def _take(self, number: signal.Signals) -> None:
+        if self.first.is_set():
+            self.second.set()
+            return
+        self.patient = number is signal.SIGTERM
+        self.first.set()
 
 
 async def _drained(drain: Coroutine[Any, Any, bool], signals: _Signals) -> int:

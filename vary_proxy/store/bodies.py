@@ -126,12 +126,11 @@ class SharedWriter:
     async def _send(self) -> None:
         if self._sender is None or self._sender.done():
             self._sender = self._store.tasks.spawn(self._drain(), "store writer")
-        if len(self._queue) < BACKLOG:
-            return
-        self._room.clear()
         try:
             async with asyncio.timeout(self._store.deadline):
-                await self._room.wait()
+                while len(self._queue) >= BACKLOG:
+                    self._room.clear()
+                    await self._room.wait()
         except TimeoutError:
             self._give_up()
 

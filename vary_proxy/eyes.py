@@ -1,0 +1,126 @@
+"""What looks at a running app: counts, blocked requests, the probes and the admin listener.
+
+Without such a listener nothing is counted, and neither the listeners' modules nor
+``prometheus_client`` are imported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from vary_proxy.blocked import BlockedRequests
+from vary_proxy.config import Loaded
+from vary_proxy.origin import Origin
+from vary_proxy.server import Observer, Server
+from vary_proxy.settings import Settings
+from vary_proxy.store.base import Store
+from vary_proxy.tally import Tally, Watched
+
+if TYPE_CHECKING:
+    from vary_proxy.probes import Site
+    from vary_proxy.purging import Purger
+    from vary_proxy.reloading import ReloadOutcome
+
+
+class Watchable(Protocol):
+    """What there is to look at: an App."""
+
+    loaded: Loaded
+    server: Server
+    store: Store
+    draining: bool
+    purger: Purger
+
+    @property
+    def last_reload_ok(self) -> bool: ...
+
+    async def reload(self) -> ReloadOutcome: ...
+
+
+class Eyes:
+    """*clock* gives Unix seconds. ``bound`` says where its listeners listen, by their names."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
+        self.blocked = BlockedRequests(clock)
+        self.tally: Tally | None = None
+        if settings.probes.address is not None or settings.admin.address is not None:
+            self.tally = Tally(clock, tiers=settings.store.type != "memory")
+        self.started = clock()
+        self.listening = False  # set when traffic can come
+        self._sites: dict[str, Site] = {}
+
+    @property
+    def observers(self) -> list[Observer]:
+        return [self.blocked] if self.tally is None else [self.blocked, self.tally]
+
+    @property
+    def bound(self) -> dict[str, str]:
+        return {name: site.bound for name, site in self._sites.items()}
+
+    def origins(self, origins: Mapping[str, Origin]) -> Mapping[str, Origin]:
+        """*origins*, counted if anything is; holds *origins* for as long as it lives."""
+        return origins if self.tally is None else _Counted(origins, self.tally)
+
+    def purged(self, kind: str) -> None:
+        if self.tally is not None:
+            self.tally.purged[kind] += 1
+
+    def unready(self, app: Watchable) -> str:
+        """Why traffic is not welcome; "" when it is."""
+        if app.draining:
+            return "draining"
+        return "" if self.listening else "starting"
+
+    async def open(self, app: Watchable) -> None:
+        """Start the listeners. Raises ListenError."""
+        settings = app.loaded.settings
+        if settings.probes.address is not None:
+            from vary_proxy import probes
+
+            state = self._state(app)
+            site = probes.Site(probes.application(state), settings.probes.address)
+            await self._start("probes", site)
+        if settings.admin.address is not None:
+            from vary_proxy import admin, probes
+
+            site = probes.Site(admin.application(app, self), settings.admin.address)
+            await self._start("admin", site)
+
+    def _state(self, app: Watchable) -> Any:
+        from vary_proxy.metrics import Metrics, Sources
+        from vary_proxy.probes import State
+
+        assert self.tally is not None
+        sources = Sources(
+            lambda: app.server.in_flight, lambda: app.store.stats(), lambda: app.last_reload_ok
+        )
+        metrics = Metrics(self.tally, sources)
+        return State(lambda: self.unready(app), metrics.render, lambda: _details(app))
+
+    async def _start(self, name: str, site: Site) -> None:
+        await site.start()
+        self._sites[name] = site
+
+    async def close(self) -> None:
+        for site in self._sites.values():
+            await site.close()
+        self._sites.clear()
+
+
+class _Counted(dict[str, Origin]):
+    __slots__ = ("of",)
+
+    def __init__(self, of: Mapping[str, Origin], tally: Tally) -> None:
+        super().__init__({name: Watched(name, one, tally) for name, one in of.items()})
+        self.of = of  # what is watched may be asked for as long as somebody holds it
+
+
+def _details(app: Watchable) -> dict[str, Any]:
+    stats = app.store.stats()
+    return {
+        "connections": app.server.connections,
+        "in_flight": app.server.in_flight,
+        "store": {"type": app.loaded.settings.store.type, "bytes": stats.bytes},
+    }
