@@ -16,7 +16,7 @@ from vary_proxy.core.policy import CachePolicy, CorsMode, Policy, PreflightMode,
 from vary_proxy.core.vary import EffectiveVary, dress, effective
 from vary_proxy.core.wire import spelled
 from vary_proxy.quantities import written_duration
-from vary_proxy.settings import Settings
+from vary_proxy.settings import Address, Settings
 
 _SAID = (None, b"Accept-Encoding", b"Origin", b"*")
 
@@ -44,7 +44,11 @@ def explain(loaded: Loaded, request: Request) -> dict[str, Any]:
 
 def own_address(settings: Settings) -> str:
     """Where this configuration listens, as a client on this machine would ask it."""
-    address = settings.listen[0].address
+    return reachable(settings.listen[0].address)
+
+
+def reachable(address: Address) -> str:
+    """Where a listener at *address* is asked from this machine."""
     if address.path is not None:
         return f"unix:{address.path}"
     host = "127.0.0.1" if address.host in ("", "0.0.0.0", "::") else address.host  # noqa: S104  meant

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Sized
 from typing import Protocol
 
-from vary_proxy.core.message import Buffer, Fields, Reply, Request
+from vary_proxy.core.message import Buffer, Fields, Pair, Reply, Request
 from vary_proxy.core.wire import Refused, read_head
 from vary_proxy.hot import DECISIVE, Hot
 
@@ -115,11 +115,14 @@ class FastLane:
         scheme: bytes,
         client: str,
     ) -> None:
-        trace = head.lower().find(b"\r\ntraceparent:")
-        fields = Fields()
-        if trace >= 0:
-            value = head[trace + 14 :].partition(b"\r\n")[0].strip(b" \t")
-            fields = Fields(((b"traceparent", value),))
+        lowered = head.lower()
+        pairs: list[Pair] = []
+        for name in (b"origin", b"traceparent"):
+            at = lowered.find(b"\r\n" + name + b":")
+            if at >= 0:
+                value = head[at + len(name) + 3 :].partition(b"\r\n")[0].strip(b" \t")
+                pairs.append((name, value))
+        fields = Fields(tuple(pairs))
         request = Request(
             learnt.method, learnt.target, fields, scheme, learnt.authority, (1, 1), client
         )

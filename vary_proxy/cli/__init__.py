@@ -20,6 +20,11 @@ _VERBS = {
     "config": ("show", "Show the effective configuration, and where each value came from."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
     "explain": ("explain", "Say what would become of a request, and by which line of the file."),
+    "purge": ("purge", "Take a URL, a tag, a prefix or everything out of the cache."),
+    "inspect": ("inspect", "Show what is stored of a URL."),
+    "stats": ("stats", "Show what a running proxy has counted."),
+    "reload": ("reload", "Let a running proxy read its configuration again."),
+    "health": ("health", "Ask a running proxy whether it is alive, or ready."),
     "version": ("version", "Print the version."),
     "completion": ("completion", "Print the completion script for a shell."),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import re
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 from vary_proxy.core.message import Request
@@ -25,6 +26,21 @@ class _Unix(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(TIMEOUT)
         self.sock.connect(self.path)
+
+
+def exchange(
+    server: str, method: str, target: str, headers: Mapping[str, str], body: bytes | None
+) -> tuple[int, str]:
+    """Status and text of the answer. Raises OSError, or ValueError."""
+    connection = _connection(server)
+    try:
+        connection.request(method, target, body, dict(headers))
+        response = connection.getresponse()
+        return response.status, response.read().decode("utf-8", "replace")
+    except http.client.HTTPException as error:
+        raise OSError(f"{type(error).__name__}: {error}") from None
+    finally:
+        connection.close()
 
 
 def ask(proxy: str, request: Request) -> dict[str, Any]:

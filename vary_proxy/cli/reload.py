@@ -1,0 +1,27 @@
+"""``vary-proxy reload``: let a running proxy read its configuration again."""
+
+from __future__ import annotations
+
+import click
+
+from vary_proxy.cli import control
+
+
+@click.command("reload")
+@control.admin_option
+def command(admin: str) -> int:
+    """Read the configuration again. One that is wrong changes nothing.
+
+    Exit status: 0 taken, 1 refused, and why, 2 usage, 3 not reached.
+    """
+    status, told = control.ask(admin, "POST", "/reload", body={})
+    if status not in (200, 422):
+        control.done(status, told)
+    for problem in told["problems"]:
+        click.echo(problem, err=True)
+    for warning in told["warnings"]:
+        click.echo(f"warning: {warning}", err=True)
+    for path in told["needs_restart"]:
+        click.echo(f"{path} holds after a restart", err=True)
+    click.echo("reloaded" if told["ok"] else "not reloaded; the old configuration goes on")
+    return 0 if told["ok"] else 1
