@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import random
 import sys
 import time
@@ -207,6 +208,7 @@ async def main() -> None:
     parser.add_argument("--pages", type=int, default=500, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     asked = parser.parse_args()
+    logging.getLogger("vary_proxy").setLevel(logging.ERROR)  # strangers ask on purpose
     for site in SITES:
         print(f"**{site.title}** ({asked.requests} requests, {asked.pages} pages)\n")
         print("| rule | hit ratio | no body from the origin | stored header sets |")

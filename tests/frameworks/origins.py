@@ -29,6 +29,7 @@ class Program:
 
     title: str  # as its users call it
     source: str  # a file in ``apps``
+    packages: tuple[str, ...] = ()  # whose versions matter
     apart: bool = False
     env: dict[str, str] = field(default_factory=dict)
     offers: tuple[str, ...] = (*NAMES, "nowhere")  # paths without their slash
@@ -37,36 +38,38 @@ class Program:
 
 
 PROGRAMS = {
-    "express": Program("Express, `cors`", "on_express.mjs"),
-    "fastify": Program("Fastify, `@fastify/cors`", "on_fastify.mjs"),
-    "hono": Program("Hono, `cors()`", "on_hono.mjs"),
+    "express": Program("Express, `cors`", "on_express.mjs", ("express", "cors")),
+    "fastify": Program("Fastify, `@fastify/cors`", "on_fastify.mjs", ("fastify", "@fastify/cors")),
+    "hono": Program("Hono, `cors()`", "on_hono.mjs", ("hono",)),
     "hono-etag": Program(
         "Hono, `cors()` and `etag()`",
         "on_hono.mjs",
+        ("hono",),
         env={"HONO_ETAG": "1"},
         bare_304=True,
         unasked=frozenset(("get-if-modified-since",)),  # it knows no dates
     ),
-    "koa": Program("Koa, `@koa/cors`", "on_koa.mjs"),
-    "flask": Program("Flask, Flask-CORS", "on_flask.py"),
+    "koa": Program("Koa, `@koa/cors`", "on_koa.mjs", ("koa", "@koa/cors")),
+    "flask": Program("Flask, Flask-CORS", "on_flask.py", ("Flask", "Flask-CORS")),
     "django": Program(
         "Django, django-cors-headers",
         "on_django.py",
+        ("Django", "django-cors-headers"),
         apart=True,
         unasked=frozenset(("head-if-none-match",)),  # it answers conditions of GET alone
     ),
-    "starlette": Program("Starlette", "on_starlette.py"),
-    "litestar": Program("Litestar", "on_litestar.py"),
-    "aiohttp": Program("aiohttp, aiohttp-cors", "on_aiohttp.py"),
-    "falcon": Program("Falcon", "on_falcon.py"),
-    "quart": Program("Quart, quart-cors", "on_quart.py"),
+    "starlette": Program("Starlette", "on_starlette.py", ("starlette",)),
+    "litestar": Program("Litestar", "on_litestar.py", ("litestar",)),
+    "aiohttp": Program("aiohttp, aiohttp-cors", "on_aiohttp.py", ("aiohttp", "aiohttp-cors")),
+    "falcon": Program("Falcon", "on_falcon.py", ("falcon",)),
+    "quart": Program("Quart, quart-cors", "on_quart.py", ("quart", "quart-cors")),
     "s3": Program("AWS S3 (a stub)", "on_s3.py", offers=(*SITE["answers"], "nowhere")),
 }
 # moto's HEAD and conditions are not S3's, and PUT would be taken at its word.
 _NOT_MOTO = frozenset(
     ("head", "head-if-none-match", "get-if-modified-since", "get-if-none-match", "put", "post")
 )
-MOTO = Program("S3 by moto", "", offers=("plain", "missing"), unasked=_NOT_MOTO)
+MOTO = Program("S3 by moto", "", ("moto",), offers=("plain", "missing"), unasked=_NOT_MOTO)
 NAMED = {**PROGRAMS, "moto": MOTO}
 
 
@@ -89,7 +92,7 @@ def running(name: str, directory: Path) -> Iterator[Framework]:
     program = PROGRAMS[name]
     groups = [[one] for one in POLICIES] if program.apart else [list(POLICIES)]
     with ExitStack() as stack:
-        urls = {}
+        urls: dict[str, str] = {}
         for group in groups:
             ports = stack.enter_context(_process(program, group, directory))
             urls |= {policy: f"http://127.0.0.1:{port}" for policy, port in ports.items()}

@@ -77,7 +77,7 @@ def _matches(asked: Mapping[str, str]) -> bool:
     tags = asked.get("if-none-match")
     if tags is not None:
         return tags == "*" or SITE["etag"] in [tag.strip() for tag in tags.split(",")]
-    return asked.get("if-modified-since") == SITE["last_modified"]
+    return asked.get("if-modified-since") == str(SITE["last_modified"])
 
 
 def serve_asgi(make: Callable[[Policy], Any]) -> None:
