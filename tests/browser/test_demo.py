@@ -131,6 +131,20 @@ async def test_bare_304s_break_even_a_second_request_and_not_the_proxy(
     await expect(page.locator(last)).to_have_count(0)
 
 
+async def test_origins_that_begin_to_answer_with_bare_304s_do_not_break_the_proxy(
+    page: Page, demo: Demo
+) -> None:
+    await page.goto(demo.page + "?pace=0")
+    await page.locator("body[data-run=done]").wait_for(timeout=PATIENCE)
+    await page.locator("#bare304").check(force=True)  # and a run with them follows
+    last = ".step[data-way=reload]"
+    await expect(page.locator(f"#direct {last}")).to_have_attribute(
+        "data-state", "blocked", timeout=PATIENCE
+    )
+    await expect(page.locator(f"#proxied {last}")).to_have_attribute("data-state", "works")
+    await expect(page.locator("#proxied")).to_have_attribute("data-verdict", "works")
+
+
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", [(1280, 800), (1600, 900)], ids=["1280x800", "1600x900"])
 async def test_it_fills_the_stage(
