@@ -35,7 +35,10 @@ _FROM_TRUSTED_ONLY = frozenset(
     (b"forwarded", b"x-real-ip", b"x-host", b"x-original-url", b"x-rewrite-url")
     + (b"x-original-host", b"x-http-method-override", b"x-http-method", b"x-method-override")
     + (b"x-forwarded", b"x-url-scheme", b"front-end-https", b"x-client-ip", b"true-client-ip")
-    + (b"x-cluster-client-ip", b"x-original-uri", b"x-proxyuser-ip")
+    + (b"x-cluster-client-ip", b"x-original-uri", b"x-proxyuser-ip", b"x-scheme", b"x-rewrite-uri")
+    + (b"x-http-host-override", b"x-real-host", b"x-backend-host", b"x-http-destinationurl")
+    + (b"x-envoy-original-path", b"x-invoke-path", b"x-matched-path", b"x-middleware-rewrite")
+    + (b"x-middleware-subrequest", b"cf-connecting-ip", b"fastly-client-ip")
 )
 
 
@@ -50,17 +53,29 @@ class Hop:
 
 def end_to_end(fields: Fields) -> Fields:
     """*fields* without those that concern this connection alone (RFC 9110 §7.6.1)."""
-    drop = HOP_BY_HOP
-    value = fields.combined(b"connection")
-    if value is not None:
-        named = {name.lower() for name in syntax.members(value)}
-        if not named <= _ORDINARY:
-            protected = {name for name in named if _is_protected(name)}
-            drop = HOP_BY_HOP | (named - protected)
-    return fields.without(drop)
+    return fields.without(HOP_BY_HOP | _nominated(fields))
+
+
+def without_nominated(request: Request) -> Request:
+    """*request* without what its Connection names, as the origin will see it.
+
+    It is taken off before anything is decided: a field that the origin does not get must not
+    select among what the origin said (RFC 9111 §4.1).
+    """
+    named = _nominated(request.fields)
+    return replace(request, fields=request.fields.without(named)) if named else request
 
 
 _ORDINARY = frozenset((b"close", b"keep-alive", b"upgrade", b"te"))
+_NONE: frozenset[bytes] = frozenset()
+
+
+def _nominated(fields: Fields) -> frozenset[bytes]:
+    value = fields.combined(b"connection")
+    if value is None:
+        return _NONE
+    named = frozenset(name.lower() for name in syntax.members(value)) - _ORDINARY
+    return frozenset(name for name in named if not _is_protected(name)) if named else _NONE
 
 
 def _is_protected(name: bytes) -> bool:
@@ -77,6 +92,7 @@ def to_origin(
 ) -> Request:
     """*request* as the origin gets it, less *drop*, plus *add* (conditions of ours)."""
     fields = end_to_end(request.fields).without(drop | _ours_to_set(policy, hop))
+    fields = _without_lookalikes(fields)
     if not hop.trusted:
         fields = _without_forwarding(fields)
     host = request.authority if hop.host is None else hop.host
@@ -109,6 +125,20 @@ def _ours_to_set(policy: Policy, hop: Hop) -> frozenset[bytes]:
 
 def _without_forwarding(fields: Fields) -> Fields:
     return Fields(tuple(pair for pair in fields.items if not pair[0].startswith(b"x-forwarded-")))
+
+
+def _without_lookalikes(fields: Fields) -> Fields:
+    """*fields* without those that many servers take for one that decides: ``Content_Length``.
+
+    CGI and what descends from it know no difference between ``_`` and ``-`` in names.
+    """
+    odd = {name for name, _ in fields.items if b"_" in name}
+    return fields.without({name for name in odd if _decides(name.replace(b"_", b"-"))})
+
+
+def _decides(name: bytes) -> bool:
+    told = name.startswith((b"x-forwarded-", b"access-control-"))
+    return told or any(name in names for names in (HOP_BY_HOP, _PROTECTED, _FROM_TRUSTED_ONLY))
 
 
 def _origin_field(policy: Policy, request: Request) -> tuple[Pair, ...]:
