@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def behind_proxy(text: str) -> AsyncIterator[Proxy]:
+async def behind_proxy(text: str, clock: Callable[[], float] = time.time) -> AsyncIterator[Proxy]:
     """A proxy that is configured with *text*."""
-    app = App(config.loads(text.encode(), "vary-proxy.yaml", environ={}))
+    app = App(config.loads(text.encode(), "vary-proxy.yaml", environ={}), clock)
     (address,) = await app.start()
     try:
         yield Proxy(f"http://{address}", app)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
@@ -23,9 +24,9 @@ class Origin:
     url: str
     told: dict[Question, Got] = field(default_factory=dict)
 
-    def behind(self) -> AbstractAsyncContextManager[Proxy]:
+    def behind(self, clock: Callable[[], float] = time.time) -> AbstractAsyncContextManager[Proxy]:
         """A proxy of its own before it, that leaves CORS to it."""
-        return behind_proxy(PASSED_THROUGH.format(url=self.url))
+        return behind_proxy(PASSED_THROUGH.format(url=self.url), clock)
 
     async def ask_all(self) -> list[Question]:
         """Every question, once it has been asked of the origin itself."""

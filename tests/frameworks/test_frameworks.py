@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -75,7 +76,7 @@ async def test_answers_are_the_origins_own_in_any_order(origin: Origin, seed: in
 def _check(origin: Origin, question: Question, got: Got, *, hit: bool) -> None:
     """*got* is the origin's own answer to *question*."""
     direct = origin.told[question]
-    whole = _unconditional(origin, question)
+    whole = _whole(origin, question) if question.is_conditional else direct
     asked = f"{question}\ndirect: {dict(direct.fields)}\nthrough the proxy: {dict(got.fields)}"
     assert (got.status, content(got)) == (direct.status, content(direct)), asked
     bare = direct.status == 304 and origin.program.bare_304
@@ -83,13 +84,16 @@ def _check(origin: Origin, question: Question, got: Got, *, hit: bool) -> None:
     assert said_vary(got) == repaired(said_vary(whole)), asked
     assert len(got.fields.getall("vary")) == 1, asked
     assert others(got) == _others(direct, whole), asked
+    body = got.body if question.method != "HEAD" else _whole(origin, question).body
+    assert got.fields.get("content-length") in (None, str(len(body))), asked
+    assert got.fields["via"] == "1.1 vary-proxy", asked
     assert is_hit(got.fields["cache-status"]) == hit, asked
+    from_store = hit or "fwd-status=304" in got.fields["cache-status"]
+    assert ("age" in got.fields) == from_store, asked
 
 
-def _unconditional(origin: Origin, question: Question) -> Got:
-    """What the origin told this requester of the same page when there was no condition."""
-    if not question.is_conditional:
-        return origin.told[question]
+def _whole(origin: Origin, question: Question) -> Got:
+    """What the origin told this requester when it asked for the same page, and nothing else."""
     return origin.told[Question("get", "GET", question.name, question.origin)]
 
 
@@ -136,3 +140,50 @@ async def test_nothing_bleeds_between_those_who_ask_at_once(origin: Origin) -> N
     for question, got in zip(crowd, answers, strict=True):
         assert family(got) == family(origin.told[question]), question
         assert got.body == origin.told[question].body
+
+
+async def test_a_part_has_the_family_of_the_whole(origin: Origin) -> None:
+    await origin.ask_all()
+    async with origin.behind() as proxy, asking(proxy.url) as ask:
+        for requester in REQUESTERS:
+            whole = Question("get", "GET", "plain", requester)
+            await whole.put_to(ask)
+            await proxy.settle()
+            direct = origin.told[whole]
+            for wanted, status, body in (
+                ("bytes=2-5", 206, direct.body[2:6]),
+                ("bytes=99999-", 416, b""),
+            ):
+                part = Question("range", "GET", "plain", requester, (("Range", wanted),))
+                got = await part.put_to(ask)
+                assert (got.status, got.body, got.is_hit) == (status, body, True)
+                assert family(got) == family(direct), (requester, wanted)
+                assert said_vary(got) == repaired(said_vary(direct)), (requester, wanted)
+
+
+@dataclass
+class Clock:
+    """The time, *behind* by so many seconds."""
+
+    behind: float
+
+    def __call__(self) -> float:
+        return time.time() - self.behind
+
+
+async def test_a_stale_variant_is_validated_for_its_own_requester(origin: Origin) -> None:
+    """Also where a 304 says nothing of CORS: then what was said before stands."""
+    await origin.ask_all()
+    asked = [Question("get", "GET", "plain", one) for one in REQUESTERS]
+    clock = Clock(behind=7200)  # at first, so that the origin's Date is never in its past
+    async with origin.behind(clock) as proxy, asking(proxy.url) as ask:
+        for said in ("fwd=", "; fwd=stale; fwd-status=304", "; hit"):
+            for question in asked:
+                got = await question.put_to(ask)
+                await proxy.settle()
+                direct = origin.told[question]
+                assert said in got.fields["cache-status"]
+                assert (got.status, got.body) == (200, direct.body)
+                assert family(got) == family(direct), (question, said)
+                assert said_vary(got) == repaired(said_vary(direct)), (question, said)
+            clock.behind = 0
