@@ -16,7 +16,7 @@ from tests.store.conftest import eventually
 from tests.store.servers import MemcachedServer, RedisServer
 from vary_proxy.core.stored import Body
 from vary_proxy.store import layout
-from vary_proxy.store.bodies import BodyGone
+from vary_proxy.store.bodies import BACKLOG, BodyGone
 from vary_proxy.store.driver import Row
 from vary_proxy.store.layered import LayeredStore
 
@@ -448,3 +448,57 @@ async def test_a_load_after_a_change_does_not_ride_on_one_before_it(
     go_on.set()
     await early
     assert other.peek(KEY) is None
+
+
+async def test_a_writer_holds_few_blocks_and_waits_for_a_slow_store(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url, max_object=1 << 30).shared
+    put_block, go_on, most = store.driver.put_block, asyncio.Event(), 0
+
+    async def slow(name: str, value: bytes, lifetime: float) -> None:
+        await go_on.wait()
+        await put_block(name, value, lifetime)
+
+    store.driver.put_block = slow  # type: ignore[method-assign]
+    body = os.urandom(40 * layout.BLOCK)
+    writer = store.writer(KEY, len(body), 64)
+    assert writer is not None
+
+    async def write() -> None:
+        nonlocal most
+        async with writer:
+            for start in range(0, len(body), 3 * layout.BLOCK):
+                await writer.write(body[start : start + 3 * layout.BLOCK])
+                most = max(most, len(writer._queue))
+            await writer.commit(stored(A))
+
+    task = asyncio.get_running_loop().create_task(write())
+    await eventually(lambda: len(writer._queue) >= BACKLOG)
+    assert not task.done()
+    go_on.set()
+    await task
+    assert most < BACKLOG + 3
+    resource = await store.load(KEY)
+    assert resource is not None
+    assert await body_of(store, KEY, resource.variants[0]) == body
+
+
+async def test_a_body_is_not_held_up_by_a_store_that_takes_nothing(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    store = opened("redis", url=redis_server.url, timeout=0.1).shared
+    writer = store.writer(KEY, None, 64)
+    assert writer is not None
+
+    async def stuck(name: str, value: bytes, lifetime: float) -> None:
+        await asyncio.Event().wait()
+
+    store.driver.put_block = stuck  # type: ignore[method-assign]
+    started = time.perf_counter()
+    async with writer:
+        for _ in range(40):
+            await writer.write(os.urandom(layout.BLOCK))
+        await writer.commit(stored(A))
+    assert time.perf_counter() - started < 2
+    assert writer.resource is None
