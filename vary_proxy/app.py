@@ -11,9 +11,11 @@ import ipaddress
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 from vary_proxy import settings as said
 from vary_proxy.accesslog import AccessLog
+from vary_proxy.certificates import Certificate, CertificateError
 from vary_proxy.channel import Channel
 from vary_proxy.config import Loaded, load
 from vary_proxy.core import edge, vary
@@ -26,6 +28,7 @@ from vary_proxy.fastlane import FastLane
 from vary_proxy.flights import Flights
 from vary_proxy.hot import Hot
 from vary_proxy.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.listening import Listener, ListenError
 from vary_proxy.purgemethod import PurgeMethod
 from vary_proxy.purging import Purger
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
@@ -67,9 +70,7 @@ class App:
         self._asked = OriginMap(self.eyes.origins(self.origins))
         self.trusted = Trust(loaded.settings.server.trusted_proxies)
         self.exchange = self._exchange(Flights())
-        self.purger = Purger(
-            self.store, lambda: self.exchange, lambda: self.loaded.rules.policies
-        )
+        self.purger = Purger(self.store, lambda: self.exchange, lambda: self.loaded.rules.policies)
         self._purge = PurgeMethod(
             self.purger, loaded.settings.admin.purge_from, clock, self.eyes.purged
         )
@@ -81,6 +82,7 @@ class App:
             FastLane(self.hot, self._observe, self.observers) if fast else None,
         )
         self._access: AccessLog | None = None
+        self._certificates: list[Certificate] = []
 
     async def start(self) -> list[str]:
         """Listen; the addresses bound. Raises ListenError, or OSError for the access log."""
@@ -91,12 +93,26 @@ class App:
             self.observers.append(self._access)
         try:
             await self.eyes.open(self)
-            bound = await self.server.start(str(one.address) for one in self.loaded.settings.listen)
+            bound = await self.server.start([*map(self._listener, self.loaded.settings.listen)])
             self.eyes.listening = True
             return bound
         except BaseException:
             await self.close()
             raise
+
+    def _listener(self, one: said.Listen) -> Listener:
+        """How *one* is listened on. Raises ListenError when its certificate cannot be used."""
+        context = None
+        if one.tls is not None:
+            beside = Path() if self.loaded.path is None else self.loaded.path.parent
+            try:
+                certificate = Certificate(beside / one.tls.cert, beside / one.tls.key)
+            except CertificateError as error:
+                raise ListenError(str(one.address), str(error)) from None
+            self._certificates.append(certificate)
+            context = certificate.context
+        announced = (lambda peer: self.trusted(peer)) if one.proxy_protocol else None
+        return Listener(str(one.address), context, announced=announced)
 
     async def drain(self, *, patient: bool = True) -> bool:
         """Finish what runs and take nothing new; False when some had to be cut.
@@ -116,14 +132,20 @@ class App:
         return self._reloader.last_ok
 
     async def reload(self) -> ReloadOutcome:
-        """Read the configuration again; what cannot be used changes nothing."""
+        """Read the configuration and certificates again; what cannot be used changes nothing."""
+        await self._renew()
         return await self._reloader.reload()
 
     async def watch(self) -> None:
         """Reload what changes on disk, for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
+            await self._renew()
             await self._reloader.look()
+
+    async def _renew(self) -> None:
+        for certificate in self._certificates:
+            await certificate.look()
 
     def _answer(self, request: Request, channel: Channel) -> Awaitable[Reply]:
         if request.method == b"PURGE" and self.loaded.settings.admin.purge_from:

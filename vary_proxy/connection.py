@@ -46,7 +46,9 @@ class Connection(RequestHandler):
         "_wire",
     )
 
-    def __init__(self, hub: Hub, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, hub: Hub, loop: asyncio.AbstractEventLoop, client: str | None = None
+    ) -> None:
         options = hub.options
         super().__init__(
             hub,
@@ -61,7 +63,7 @@ class Connection(RequestHandler):
         self._lane = hub.lane
         self._scheme = b"http"
         self._intake: Intake
-        self._client = ""
+        self._client = client or ""  # as it was announced, or its peer's address
         self._ended = False  # the client will send no more
         self._lingering: asyncio.Future[None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
@@ -73,7 +75,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._wire = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._client = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._client = self._client or (str(peer[0]) if isinstance(peer, tuple) else "")
         scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
         self._scheme = scheme
         options = self._options

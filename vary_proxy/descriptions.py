@@ -22,6 +22,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     "Listen": {
         "address": "host:port, [v6]:port, :port for all addresses, or unix:/path.",
         "tls": "Certificate and key; re-read when the files change.",
+        "proxy_protocol": "A trusted proxy begins every connection with a PROXY header, v1 or v2.",
     },
     "Tls": {"cert": "File with the certificate chain, PEM.", "key": "File with its key, PEM."},
     "Server": {

@@ -7,15 +7,8 @@ owns the listening sockets. The handler turns a Request into a Reply and knows n
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
-import socket
-import ssl
-import stat
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
 
@@ -25,29 +18,11 @@ from vary_proxy.core.errors import error_reply
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
 from vary_proxy.fastlane import FastLane
+from vary_proxy.listening import Doors, Listener, ListenError
 
 __all__ = ["Handler", "ListenError", "Listener", "Observer", "Server", "ServerOptions"]
 
 _TURNED_AWAY = 256  # connections over the limit that are told so at the same time
-_BACKLOG = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Where to listen: ``host:port``, ``[v6]:port``, ``:port`` for all, or ``unix:/path``."""
-
-    address: str
-    ssl_context: ssl.SSLContext | None = None
-    reuse_port: bool = False  # several processes share the port
-
-
-class ListenError(Exception):
-    """*address* cannot be listened on; ``remedy`` says what to do about it."""
-
-    def __init__(self, address: str, remedy: str) -> None:
-        super().__init__(f"cannot listen on {address}: {remedy}")
-        self.address = address
-        self.remedy = remedy
 
 
 class Hub(web.Server):
@@ -72,8 +47,8 @@ class Hub(web.Server):
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
-    def __call__(self) -> Connection:
-        return Connection(self, asyncio.get_running_loop())
+    def __call__(self, client: str | None = None) -> Connection:
+        return Connection(self, asyncio.get_running_loop(), client)
 
     @property
     def live(self) -> list[Connection]:
@@ -159,8 +134,7 @@ class Server:
         self._options = options or ServerOptions()
         self._observer = observer
         self._hub: Hub | None = None
-        self._sockets: list[asyncio.Server] = []
-        self._paths: list[tuple[str, int]] = []  # unix sockets, with their inodes
+        self._doors: Doors | None = None
 
     @property
     def connections(self) -> int:
@@ -174,61 +148,25 @@ class Server:
 
     async def start(self, listeners: Iterable[Listener | str]) -> list[str]:
         """Listen; return the bound addresses, ports as they came to be. Raises ListenError."""
-        if self._hub is None:
+        if self._hub is None or self._doors is None:
             self._hub = Hub(self._handler, self._options, self._observer, self._lane)
+            self._doors = Doors(self._hub, self._options.head_timeout)
         bound: list[str] = []
         try:
             for listener in listeners:
-                bound += await self._listen(
-                    self._hub, Listener(listener) if isinstance(listener, str) else listener
+                bound += await self._doors.open(
+                    Listener(listener) if isinstance(listener, str) else listener
                 )
         except BaseException:
-            self._stop_listening()
+            self._doors.close()
             raise
         return bound
 
-    async def _listen(self, hub: Hub, listener: Listener) -> list[str]:
-        secure = listener.ssl_context
-        deadlines: dict[str, Any] = {"ssl": secure, "backlog": _BACKLOG}
-        if secure is not None:
-            deadlines["ssl_handshake_timeout"] = self._options.head_timeout
-            deadlines["ssl_shutdown_timeout"] = 5.0
-        loop = asyncio.get_running_loop()
-        try:
-            if listener.address.startswith("unix:"):
-                path = listener.address.removeprefix("unix:")
-                _clear_stale(path)
-                server = await loop.create_unix_server(hub, path, **deadlines)
-                self._paths.append((path, os.stat(path).st_ino))
-                self._sockets.append(server)
-                return [listener.address]
-            host, port = _host_and_port(listener.address)
-            shared = listener.reuse_port or None
-            server = await loop.create_server(
-                hub, host or None, port, reuse_port=shared, **deadlines
-            )
-        except (OSError, OverflowError) as failure:
-            raise ListenError(listener.address, _remedy(failure)) from failure
-        self._sockets.append(server)
-        return [_spell(sock) for sock in server.sockets]
-
-    def _stop_listening(self) -> None:
-        for server in self._sockets:
-            server.close()
-        self._sockets.clear()
-        for path, inode in self._paths:
-            try:
-                if os.stat(path).st_ino == inode:
-                    os.unlink(path)
-            except OSError:
-                continue
-        self._paths.clear()
-
     async def drain(self, timeout: float) -> bool:
         """Take no more connections and let the requests at hand end; False when some were cut."""
-        self._stop_listening()
-        if self._hub is None:
+        if self._hub is None or self._doors is None:
             return True
+        self._doors.close()
         self._hub.draining = True
         for connection in self._hub.live:
             connection.leave_if_idle()
@@ -242,52 +180,7 @@ class Server:
 
     async def close(self) -> None:
         """Stop now."""
-        self._stop_listening()
-        if self._hub is not None:
+        if self._hub is not None and self._doors is not None:
+            self._doors.close()
+            await self._doors.end()
             await self._hub.cut()
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        raise ListenError(address, "write an IPv6 address in brackets, as [::1]:8080")
-    if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ListenError(address, "write host:port, for example 127.0.0.1:8080, or unix:/path")
-    return host, int(port)
-
-
-def _clear_stale(path: str) -> None:
-    """Remove a socket file that nobody listens on any more. Raises OSError when one does."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            raise OSError(errno.EEXIST, "exists")
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-    raise OSError(errno.EADDRINUSE, "in use")
-
-
-def _remedy(failure: Exception) -> str:
-    if isinstance(failure, socket.gaierror):
-        return "its name cannot be resolved; write an address of this machine"
-    known = {
-        errno.EADDRINUSE: "another program listens there; stop it or choose another port",
-        errno.EACCES: "permission is missing; choose a port from 1024 up, or another path",
-        errno.EADDRNOTAVAIL: "this machine has no such address; 0.0.0.0 stands for all of them",
-        errno.EEXIST: "a file that is no socket has that path; remove it or choose another path",
-        errno.ENOENT: "its directory does not exist; create it first",
-    }
-    code = failure.errno if isinstance(failure, OSError) else None
-    return known.get(code or 0, str(failure))
-
-
-def _spell(sock: Any) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

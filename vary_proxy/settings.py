@@ -69,6 +69,7 @@ class Listen(_Frozen, frozen=True, kw_only=True):
     short: ClassVar[str] = "address"
     address: Annotated[Address, "address"]
     tls: Tls | None = None
+    proxy_protocol: bool = False  # every connection begins with a header of it
 
 
 class Limits(_Frozen, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+AT_ONCE = ("--set", "server.drain.delay=0")
 
 
 class Slow(BaseHTTPRequestHandler):
@@ -105,7 +106,7 @@ def get(port: int, path: str) -> bytes:
 def test_it_says_three_lines_serves_and_ends_cleanly(
     start: type[Proxy], origin: str, loop: str, number: signal.Signals
 ) -> None:
-    proxy = start("--origin", origin, "--listen", "127.0.0.1:0", "--loop", loop)
+    proxy = start("--origin", origin, "--listen", "127.0.0.1:0", "--loop", loop, *AT_ONCE)
     said, port = proxy.started()
     assert said == f"listening on http://127.0.0.1:{port}\norigin {origin}\nstore memory, 256MiB"
     assert get(port, "/") == b"ok"
@@ -115,7 +116,7 @@ def test_it_says_three_lines_serves_and_ends_cleanly(
 
 
 def test_a_running_request_is_finished_before_the_end(start: type[Proxy], origin: str) -> None:
-    proxy = start("--origin", origin, "--listen", "127.0.0.1:0")
+    proxy = start("--origin", origin, "--listen", "127.0.0.1:0", *AT_ONCE)
     _, port = proxy.started()
     bodies: list[bytes] = []
     client = threading.Thread(target=lambda: bodies.append(get(port, "/slow")))
@@ -141,8 +142,8 @@ def test_a_second_signal_ends_it_now(start: type[Proxy], origin: str) -> None:
 
 
 def test_a_drain_that_takes_too_long_is_told(start: type[Proxy], origin: str) -> None:
-    drain = ("--set", "server.drain.timeout=100ms", "--set", "server.drain.delay=0")
-    proxy = start("--origin", origin, "--listen", "127.0.0.1:0", *drain)
+    drain = ("--set", "server.drain.timeout=100ms")
+    proxy = start("--origin", origin, "--listen", "127.0.0.1:0", *drain, *AT_ONCE)
     _, port = proxy.started()
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -172,7 +173,7 @@ def test_a_log_that_cannot_be_written_is_told_plainly(start: type[Proxy], tmp_pa
 
 def test_a_unix_socket(start: type[Proxy], origin: str, tmp_path: Path) -> None:
     path = tmp_path / "p.sock"
-    proxy = start("--origin", origin, "--listen", f"unix:{path}")
+    proxy = start("--origin", origin, "--listen", f"unix:{path}", *AT_ONCE)
     assert proxy.line() == f"listening on unix:{path}"
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(str(path))

@@ -1,0 +1,211 @@
+"""A reload under traffic: all of the new configuration or all of the old, and nothing cut."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.parts import Client, NamedOrigin, origin, running, until
+
+BROKEN = ("rules: [", "version: 1\nrulez: []\n", "version: 1\norigins: {main: ftp://x}\n")
+
+
+def written(path: Path, at: NamedOrigin, more: str = "") -> None:
+    """A file whose origin and CORS policy both name *at*."""
+    path.write_text(
+        f"""version: 1
+listen: ["127.0.0.1:0"]
+origins: {{main: "{at.url}"}}
+cors: {{named: {{origins: "*", expose: [X-{at.name}]}}}}
+defaults: {{cors: {{policy: named}}}}
+log: {{access: off}}
+server: {{drain: {{delay: 0s}}}}
+{more}"""
+    )
+
+
+async def test_requests_during_reloads_see_one_configuration_whole(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a, origin("B") as b:
+        written(path, a)
+        async with running(path) as (app, port):
+            ended = False
+            seen = {"A": 0, "B": 0}
+
+            async def ask(number: int) -> None:
+                client = await Client.at(port)
+                at = 0
+                while not ended:
+                    at += 1
+                    kind = ("stored", "live")[(at + number) % 2]
+                    answer = await client.get(f"/{kind}/{at % 5}", "Origin: https://x.example")
+                    assert answer.status == 200
+                    name = answer.body.decode()[0]
+                    assert answer.body.decode() == name * 2
+                    assert answer.fields["access-control-expose-headers"] == f"X-{name}"
+                    seen[name] += 1
+                client.close()
+
+            clients = asyncio.gather(*map(ask, range(8)))
+            now = a
+            for turn in range(1, 51):
+                enough = sum(seen.values()) + 40
+                await until(lambda enough=enough: sum(seen.values()) >= enough)
+                if turn % 5 == 0:
+                    path.write_text(BROKEN[turn // 5 % 3])
+                    assert not (await app.reload()).ok
+                    assert not app.last_reload_ok
+                else:
+                    now = b if now is a else a
+                    written(path, now)
+                    assert (await app.reload()).ok
+                    assert app.last_reload_ok
+                answer = await asyncio.wait_for((await Client.at(port)).get(f"/live/{turn}"), 10)
+                assert answer.body.decode() == now.name * 2
+            ended = True
+            await clients
+            assert sum(seen.values()) >= 2000
+            assert min(seen.values()) > 300
+
+
+async def test_what_is_under_way_ends_as_it_began(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a, origin("B") as b:
+        written(path, a)
+        async with running(path) as (app, port):
+            client = await Client.at(port)
+            asking = asyncio.ensure_future(client.get("/slow/live"))
+            await a.begun.wait()
+            written(path, b)
+            assert (await app.reload()).ok
+            assert (await (await Client.at(port)).get("/x")).body == b"BB"
+            assert a.clients == 1
+            a.go.set()
+            answer = await asking
+            assert (answer.status, answer.body) == (200, b"AA")
+            await until(lambda: a.clients == 0)  # then the removed origin is closed
+
+
+async def test_an_origin_that_stays_keeps_its_connections_and_its_cache(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a:
+        written(path, a)
+        async with running(path) as (app, port):
+            client = await Client.at(port)
+            assert (await client.get("/x")).body == b"AA"
+            before = app.origins["main"]
+            written(path, a, "rules: [{name: other, match: {path: /other}, cache: off}]\n")
+            assert (await app.reload()).ok
+            assert app.origins["main"] is before
+            answer = await client.get("/x")
+            assert "hit" in answer.fields["cache-status"]
+            assert a.asked == ["/x"]
+
+
+async def test_a_bad_file_says_why_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a:
+        written(path, a)
+        async with running(path) as (app, port):
+            written(path, a, "rules: [{name: x, math: {path: /}}]\n")
+            outcome = await app.reload()
+            assert not outcome.ok
+            assert not app.last_reload_ok
+            assert outcome.problems[0].startswith(f"{path}:8:")
+            assert "math" in outcome.problems[0]
+            assert outcome.problems[0] in caplog.text
+            path.unlink()
+            assert "cannot read it" in (await app.reload()).problems[0]
+            assert (await (await Client.at(port)).get("/x")).body == b"AA"
+            written(path, a)
+            assert (await app.reload()).ok
+            assert app.last_reload_ok
+
+
+async def test_what_only_a_restart_can_change_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a:
+        written(path, a)
+        async with running(path) as (app, _):
+            text = path.read_text().replace("127.0.0.1:0", "127.0.0.1:1")
+            path.write_text(text + "store: {memory: {max: 1MiB}}\n")
+            outcome = await app.reload()
+            assert outcome.ok
+            assert outcome.needs_restart == ("listen", "store")
+            assert "waiting for a restart: listen, store" in caplog.text
+            written(path, a)
+            assert (await app.reload()).needs_restart == ()
+
+
+async def test_trust_and_drain_change_too(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a:
+        written(path, a)
+        async with running(path) as (app, _):
+            assert app.trusted("127.0.0.1")
+            text = path.read_text().replace("delay: 0s", "delay: 3s, timeout: 7s")
+            path.write_text(text.replace("server: {", "server: {trusted_proxies: [10.0.0.0/8], "))
+            assert (await app.reload()).ok
+            assert not app.trusted("127.0.0.1")
+            assert app.trusted("10.1.1.1")
+            assert app.loaded.settings.server.drain.timeout == 7
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr("vary_proxy.app.LOOK_SECONDS", 0.01)
+    caplog.set_level(logging.INFO, "vary_proxy")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_swapped_config_map_is_seen(tmp_path: Path) -> None:
+    async with origin("A") as a, origin("B") as b:
+        for at, one in (("1", a), ("2", b)):
+            (tmp_path / at).mkdir()
+            written(tmp_path / at / "p.yaml", one)
+            os.utime(tmp_path / at / "p.yaml", (1, 1))
+        data, path = tmp_path / "..data", tmp_path / "p.yaml"
+        data.symlink_to("1")
+        path.symlink_to("..data/p.yaml")
+        async with running(path) as (app, port):
+            watch = asyncio.ensure_future(app.watch())
+            client = await Client.at(port)
+            assert (await client.get("/x")).body == b"AA"
+            (tmp_path / "new").symlink_to("2")
+            (tmp_path / "new").rename(data)
+            await until(lambda: app.loaded.settings.origins["main"].url.port == int(b.url[17:]))
+            assert (await client.get("/x")).body == b"BB"
+            (tmp_path / "2" / "p.yaml").write_text("rules: [")
+            await until(lambda: not app.last_reload_ok)
+            assert (await client.get("/x")).body == b"BB"
+            written(tmp_path / "2" / "p.yaml", a)
+            await until(lambda: app.last_reload_ok)
+            assert (await client.get("/x")).body == b"AA"
+            watch.cancel()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_file_that_is_touched_only_is_not_reloaded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a, origin("B") as b:
+        written(path, a)
+        async with running(path) as (app, _):
+            watch = asyncio.ensure_future(app.watch())
+            path.write_text(path.read_text())
+            loaded = app.loaded
+            await asyncio.sleep(0.1)
+            assert app.loaded is loaded
+            written(path, b)
+            await until(lambda: app.loaded is not loaded)
+            assert caplog.text.count("the configuration was reloaded") == 1
+            watch.cancel()
