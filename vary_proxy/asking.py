@@ -82,4 +82,9 @@ def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
         names.discard(b"origin")
     else:
         names.add(b"origin")
-    return tuple(sorted(names - edge.hidden(policy)))
+    return tuple(sorted((names - edge.hidden(policy)) | _TOLD))
+
+
+# A trusted proxy tells the origin these, which shapes redirects and links without being named
+# in Vary. From anybody else they have been taken off: absent is their value then.
+_TOLD = frozenset((b"x-forwarded-host", b"x-forwarded-proto"))

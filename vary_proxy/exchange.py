@@ -65,7 +65,7 @@ class Exchange:
 
     async def answer(self, request: Request, channel: Channel) -> Reply:
         """The reply to *request*; failures of the origin become replies of ours."""
-        request = forwarding.without_nominated(request)
+        request = forwarding.believed(request, trusted=self._trusted(request.client))
         policy = self.rules.match(request)
         walk = Walk(request, policy, channel, Record(rule=policy.rule))
         if forwarding.loops(request):

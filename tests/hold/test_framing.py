@@ -185,7 +185,7 @@ ODD_BUT_CLEAR = [
     ("absolute form", post(line=b"GET http://front.example/ HTTP/1.1"), b""),
     ("HTTP/1.0", post(b"Connection: keep-alive", line=b"GET / HTTP/1.0"), b""),
     ("HEAD with a body", post(FIVE, body=b"12345", line=b"HEAD / HTTP/1.1"), b"12345"),
-    ("Connection names a length", post(b"Connection: content-length", FIVE, body=b"12345"), b"12345"),
+    ("Connection names length", post(b"Connection: content-length", FIVE, body=b"12345"), b"12345"),
     ("Connection names a coding", post(b"Connection: transfer-encoding", CODED, body=ONE), b"a"),
     ("underscored length", post(b"Content_Length: 50", FIVE, body=b"12345"), b"12345"),
     ("underscored coding", post(b"Transfer_Encoding: chunked", FIVE, body=b"12345"), b"12345"),

@@ -56,14 +56,21 @@ def end_to_end(fields: Fields) -> Fields:
     return fields.without(HOP_BY_HOP | _nominated(fields))
 
 
-def without_nominated(request: Request) -> Request:
-    """*request* without what its Connection names, as the origin will see it.
+def believed(request: Request, *, trusted: bool) -> Request:
+    """*request* without what its Connection names and what its peer is not believed.
 
     It is taken off before anything is decided: a field that the origin does not get must not
     select among what the origin said (RFC 9111 §4.1).
     """
-    named = _nominated(request.fields)
-    return replace(request, fields=request.fields.without(named)) if named else request
+    fields = request.fields
+    drop = {name for name, _ in fields.items if _is_lookalike(name)} | _nominated(fields)
+    if not trusted:
+        drop |= {name for name, _ in fields.items if _is_told(name)}
+    return replace(request, fields=fields.without(drop)) if drop else request
+
+
+def _is_told(name: bytes) -> bool:
+    return name in _FROM_TRUSTED_ONLY or name.startswith(b"x-forwarded-")
 
 
 _ORDINARY = frozenset((b"close", b"keep-alive", b"upgrade", b"te"))
@@ -92,9 +99,10 @@ def to_origin(
 ) -> Request:
     """*request* as the origin gets it, less *drop*, plus *add* (conditions of ours)."""
     fields = end_to_end(request.fields).without(drop | _ours_to_set(policy, hop))
-    fields = _without_lookalikes(fields)
+    odd = {name for name, _ in fields.items if _is_lookalike(name)}
     if not hop.trusted:
-        fields = _without_forwarding(fields)
+        odd |= {name for name, _ in fields.items if _is_told(name)}
+    fields = fields.without(odd)
     host = request.authority if hop.host is None else hop.host
     pairs = (
         *_origin_field(policy, request),
@@ -115,30 +123,23 @@ _TELLING = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-ho
 
 def _ours_to_set(policy: Policy, hop: Hop) -> frozenset[bytes]:
     names = _REPLACED | _TELLING
-    if not hop.trusted:
-        names |= _FROM_TRUSTED_ONLY
     names |= edge.hidden(policy)
     if policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT):
         names |= {b"origin"}
     return names
 
 
-def _without_forwarding(fields: Fields) -> Fields:
-    return Fields(tuple(pair for pair in fields.items if not pair[0].startswith(b"x-forwarded-")))
-
-
-def _without_lookalikes(fields: Fields) -> Fields:
-    """*fields* without those that many servers take for one that decides: ``Content_Length``.
+def _is_lookalike(name: bytes) -> bool:
+    """True for ``content_length``: many servers take it for the field that decides.
 
     CGI and what descends from it know no difference between ``_`` and ``-`` in names.
     """
-    odd = {name for name, _ in fields.items if b"_" in name}
-    return fields.without({name for name in odd if _decides(name.replace(b"_", b"-"))})
-
-
-def _decides(name: bytes) -> bool:
-    told = name.startswith((b"x-forwarded-", b"access-control-"))
-    return told or any(name in names for names in (HOP_BY_HOP, _PROTECTED, _FROM_TRUSTED_ONLY))
+    if b"_" not in name:
+        return False
+    meant = name.replace(b"_", b"-")
+    groups = (HOP_BY_HOP, _PROTECTED, _FROM_TRUSTED_ONLY, _CHAINED)
+    told = meant.startswith((b"x-forwarded-", b"access-control-"))
+    return told or any(meant in names for names in groups)
 
 
 def _origin_field(policy: Policy, request: Request) -> tuple[Pair, ...]:

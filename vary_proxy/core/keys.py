@@ -48,12 +48,18 @@ def _by_rule(target: bytes, policy: Policy) -> bytes:
     rule = policy.cache.query
     kept = [part for part in query.split(b"&") if _counts(part, rule)]
     if rule.sort:
-        kept.sort()
+        kept.sort(key=_name)  # those of one name stay in order: which comes first may matter
     return path + b"?" + b"&".join(kept) if kept else path
 
 
+def _name(part: bytes) -> bytes:
+    return unquote_to_bytes(part.partition(b"=")[0])
+
+
 def _counts(part: bytes, rule: QueryKey) -> bool:
-    name = unquote_to_bytes(part.partition(b"=")[0])
+    if b";" in part:
+        return True  # some origins read several parameters here, and not all may be ignored
+    name = _name(part)
     if _any(rule.ignore, name):
         return False
     return rule.only is None or _any(rule.only, name)

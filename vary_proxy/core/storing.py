@@ -21,6 +21,8 @@ UNDERSTOOD = frozenset(
     + (400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410, 411, 413, 414, 415, 417)
     + (421, 422, 426, 428, 429, 431, 451, 500, 501, 502, 503, 504, 505, 511)
 )
+# What these say to the origin is the client's address and way, which no key knows.
+_OF_CLIENT = frozenset((b"forwarded", b"via", b"x-forwarded-for"))
 _NEVER = frozenset((304, 412, 416))  # they stand for a request's condition, not for the resource
 
 
@@ -119,6 +121,8 @@ def _by_response(
         return "private"
     if vary.star:
         return "vary-star"
+    if not _OF_CLIENT.isdisjoint(vary.names):
+        return "vary-client"
     if b"set-cookie" in fields and not (said.public or policy.store_set_cookie):
         return "set-cookie"
     return _worth_keeping(status, fields, said, policy, received)

@@ -1,0 +1,296 @@
+"""The key covers all that shapes the response: an origin that shows whatever reached it, and
+a second client that must never see the first one's hand.
+
+What a client may send without it being part of the key either does not reach the origin, or
+the origin has to name it in Vary. Both lanes.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.hold.worlds import HOST, Asked, echo, front, get, said
+from tests.wire.rawclient import Answer
+
+LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
+EVIL = b"evil.example"
+
+ROUTING = [
+    *(b"X-Forwarded-" + name for name in (b"Host", b"Scheme", b"Proto", b"Port", b"For")),
+    *(b"X-Forwarded-" + name for name in (b"Server", b"Prefix", b"Path", b"Ssl", b"Anything")),
+    *(b"Forwarded", b"X-Forwarded", b"X-Host", b"X-Original-URL", b"X-Rewrite-URL"),
+    *(b"X-Original-Host", b"X-HTTP-Method-Override", b"X-HTTP-Method", b"X-Method-Override"),
+    *(b"X-Real-IP", b"X-Client-IP", b"True-Client-IP", b"X-Cluster-Client-IP", b"X-Url-Scheme"),
+    *(b"Front-End-Https", b"X-Original-URI", b"X-HTTP-Host-Override", b"X-Real-Host"),
+    *(b"X-Backend-Host", b"X-Rewrite-URI", b"X-Scheme", b"X-Envoy-Original-Path"),
+    *(b"X-Matched-Path", b"X-Invoke-Path", b"X-Middleware-Subrequest", b"CF-Connecting-IP"),
+    *(b"Proxy-Authorization", b"Proxy-Connection", b"Keep-Alive", b"TE", b"Trailer"),
+    *(b"Expect-Not", b"HTTP2-Settings", b"Surrogate-Capability"),
+]  # fmt: skip
+ROUTING.remove(b"Expect-Not")
+UNDERSCORED = sorted({name.replace(b"-", b"_") for name in ROUTING if b"-" in name})
+
+
+@LANES
+@pytest.mark.parametrize("name", [*ROUTING, *UNDERSCORED, b"x-forwarded_host", b"X_FORWARDED-HOST"])
+async def test_what_routes_or_overrides_is_not_believed(name: bytes, fast: bool) -> None:
+    async with front(fast=fast) as edge:
+        for _ in range(3):
+            assert EVIL not in (await edge.get(b"/", name + b": " + EVIL)).body
+        assert EVIL not in (await edge.get()).body
+        assert EVIL not in b"".join(one.head for one in edge.origin.asked)
+
+
+@LANES
+@pytest.mark.parametrize("name", [b"Accept-Language", b"User-Agent", b"X-Country", b"Origin"])
+async def test_a_field_named_by_connection_does_not_select(name: bytes, fast: bool) -> None:
+    """The origin gets it or not: that, and nothing else, is what the stored response is for."""
+
+    def by_field(asked: Asked) -> bytes:
+        value = asked.get(name.lower()) or b"nobody"
+        return said(b"for " + value, b"Cache-Control: max-age=600", b"Vary: " + name)
+
+    async with front(by_field, fast=fast) as edge:
+        for _ in range(3):
+            trick = await edge.get(b"/", name + b": victim", b"Connection: " + name)
+            assert trick.body in (b"for victim", b"for nobody")
+        for _ in range(3):
+            assert (await edge.get(b"/", name + b": victim")).body == b"for victim"
+            assert (await edge.get()).body == b"for nobody"
+
+
+@LANES
+@pytest.mark.parametrize(
+    "name", [b"host", b"authorization", b"cookie", b"origin", b"range", b"cache-control", b"via"]
+)
+async def test_connection_cannot_strip_what_matters(name: bytes, fast: bool) -> None:
+    async with front(fast=fast) as edge:
+        sent = {
+            b"authorization": b"Basic eDp5",
+            b"cookie": b"a=b",
+            b"origin": b"https://a.example",
+            b"range": b"bytes=0-1",
+            b"cache-control": b"no-store",
+            b"via": b"1.1 another",
+        }
+        lines = [name + b": " + sent[name]] if name in sent else []
+        await edge.get(b"/", *lines, b"Connection: close, " + name)
+        (asked,) = edge.origin.asked
+        assert (asked.get(name) or b"").startswith(sent.get(name, HOST))
+
+
+@LANES
+async def test_every_host_has_its_own(fast: bool) -> None:
+    hosts = [
+        b"a.example",
+        b"A.example",
+        b"a.example:80",
+        b"a.example:8080",
+        b"a.example.",
+        b"127.1",
+    ]
+    async with front(fast=fast) as edge:
+        for _ in range(3):
+            for host in hosts:
+                body = (await edge.ask(get(b"/", host=host))).body
+                assert b"\r\nHost: " + host + b"\r\n" in body
+        assert len(edge.origin.asked) == len(hosts)
+
+
+@LANES
+async def test_behind_one_upstream_host_the_clients_host_is_still_in_the_key(fast: bool) -> None:
+    async with front(fast=fast, host="upstream") as edge:
+        for host in (b"a.example", b"b.example"):
+            for _ in range(3):
+                body = (await edge.ask(get(b"/", host=host))).body
+                assert b"X-Forwarded-Host: " + host in body
+
+
+TARGETS = [
+    *(b"/a", b"/A", b"/a/", b"//a", b"/./a", b"/b/../a", b"/a//", b"/%61", b"/a%2f", b"/a%2F"),
+    *(b"/a;x", b"/a;", b"/a%3b", b"/a%3B", b"/a?", b"/a??", b"/a%3f", b"/a%23", b"/a%00", b"/a%0a"),
+    *(b"/a.css", b"/a/.css", b"/a%2f..%2fb", b"/a\\", b"/a%5c", b"/a?x", b"/a?x=", b"/a?x=1&x=2"),
+    *(b"/a?x=2&x=1", b"/a?x=1;x=2", b"/a?X=1", b"/a?x=%31", b"/a?+x", b"/a?%20x", b"/a%", b"/a%zz"),
+    *(b"/\xc3\xa4", b"/%c3%a4", b"/%C3%A4", b"/a?a[]=1", b"/a?a%5B%5D=1", b'/a"', b"/a|b", b"/a^"),
+    *(b"/a{}", b"/a?&", b"/a?&&", b"/a?=", b"/..", b"/...", b"/a?utm_x=1", b"/a!$'()*,"),
+]  # fmt: skip
+
+
+@LANES
+async def test_every_target_has_its_own_and_arrives_as_it_was(fast: bool) -> None:
+    async with front(fast=fast) as edge:
+        for _ in range(3):
+            for target in TARGETS:
+                assert (await edge.get(target)).body.startswith(b"GET " + target + b" HTTP/1.1\r\n")
+        assert len(edge.origin.asked) == len(TARGETS)
+
+
+CLOAKS = [
+    (b"/p?utm_x=1;id=evil", b"/p"),
+    (b"/p?utm_x=1;id=evil", b"/p?utm_x=2"),
+    (b"/p?id=1&utm_x=1;id=evil", b"/p?id=1"),
+    (b"/p?id=1&utm_x=1%26id=evil&id=2", b"/p?id=1"),
+    (b"/p?id=evil&id=1", b"/p?id=1&id=evil"),
+    (b"/p?id=evil&utm_x=1&id=1", b"/p?id=1"),
+    (b"/p?ID=evil", b"/p?id=1"),
+]
+
+
+@LANES
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("ignore: [utm_*]", id="ignore"),
+        pytest.param("ignore: [utm_*], sort: true", id="ignore and sort"),
+        pytest.param("only: [id]", id="only"),
+        pytest.param("only: [id], sort: true", id="only and sort"),
+    ],
+)
+@pytest.mark.parametrize(("attack", "plain"), CLOAKS)
+async def test_parameters_cannot_be_cloaked(
+    attack: bytes, plain: bytes, query: str, fast: bool
+) -> None:
+    """By rule some parameters do not count, but a ``;`` may make two of one for the origin."""
+
+    def page(asked: Asked) -> bytes:
+        """As servers do that split at ``;`` too, and take the first of several."""
+        parts = asked.target.partition(b"?")[2].replace(b";", b"&").split(b"&")
+        values = [part[3:] for part in parts if part.startswith(b"id=")]
+        return said(b"id " + (values or [b"none"])[0], b"Cache-Control: max-age=600")
+
+    rules = f"rules: [{{cache: {{key: {{query: {{{query}}}}}}}}}]"
+    async with front(page, fast=fast, rules=rules) as edge:
+        for _ in range(3):
+            await edge.get(attack)
+        wanted = page(Asked(get(plain))).rpartition(b"\r\n\r\n")[2]
+        assert (await edge.get(plain)).body == wanted
+
+
+@LANES
+async def test_deception_by_a_path_stores_nothing_private(fast: bool) -> None:
+    """Content and directives decide, never what a path ends in."""
+
+    def account(asked: Asked) -> bytes:
+        who = asked.get(b"cookie") or b"nobody"
+        return said(b"account of " + who, b"Content-Type: text/html", b"Cache-Control: private")
+
+    async with front(account, fast=fast) as edge:
+        for target in (
+            b"/me/x.css",
+            b"/me;x.js",
+            b"/me%2f.png",
+            b"/me%00.jpg",
+            b"/me?.css",
+            b"/me%0a",
+        ):
+            for who in (b"alice", b"bob", b"alice"):
+                assert (await edge.get(target, b"Cookie: " + who)).body == b"account of " + who
+            assert (await edge.get(target)).body == b"account of nobody"
+
+
+@LANES
+async def test_a_session_without_directives_is_not_kept_for_others(fast: bool) -> None:
+    def login(asked: Asked) -> bytes:
+        number = b"%d" % len(edge.origin.asked)
+        return said(b"hello " + number, b"Set-Cookie: id=" + number, b"Cache-Control: max-age=60")
+
+    async with front(login, fast=fast) as edge:
+        seen = [(await edge.get()).body for _ in range(4)]
+        assert len(set(seen)) == 4
+
+
+def _picky(asked: Asked) -> bytes:
+    """Refuses what is odd, as application servers do, and says nothing of caching."""
+    if len(asked.head) > 8000 or asked.get(b"x-odd") is not None:
+        return said(b"no", status=b"400 Bad Request")
+    return said(b"fine", b"Cache-Control: max-age=600")
+
+
+@LANES
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(b"X-Large: " + b"x" * 9000, id="large"),
+        pytest.param(b"X-Odd: \xff\xfe", id="odd bytes"),
+        pytest.param(b"X-Odd:", id="empty"),
+    ],
+)
+async def test_an_error_that_one_provokes_is_not_for_others(odd: bytes, fast: bool) -> None:
+    async with front(_picky, fast=fast) as edge:
+        assert (await edge.get(b"/", odd)).status == 400
+        assert (await edge.get(b"/")).status == 200
+        assert (await edge.get(b"/", odd)).status in (200, 400)
+        for _ in range(3):
+            assert (await edge.get(b"/")).body == b"fine"
+
+
+@LANES
+@pytest.mark.parametrize("status", [b"400", b"401", b"403", b"404", b"405", b"431", b"500", b"503"])
+async def test_no_error_is_kept_without_saying_for_how_long(status: bytes, fast: bool) -> None:
+    def failing(asked: Asked) -> bytes:
+        return said(b"%d" % len(edge.origin.asked), b"Age: 0", status=status + b" No")
+
+    async with front(failing, fast=fast) as edge:
+        assert [(await edge.get()).body for _ in range(3)] == [b"1", b"2", b"3"]
+
+
+@LANES
+async def test_what_we_refuse_is_not_kept(fast: bool) -> None:
+    async with front(fast=fast) as edge:
+        for _ in range(2):
+            assert (await edge.get(b"/" + b"x" * 9000)).status == 414
+            assert (await edge.get(b"/", b"X: " + b"x" * 20_000)).status == 431
+            assert (await edge.get(b"/", *(b"X: y",) * 120)).status == 431
+            assert (await edge.get(b"/", b"Expect: more")).status == 417
+        assert edge.origin.asked == []
+        assert (await edge.get()).status == 200
+
+
+def _told(answer: Answer) -> bytes:
+    return answer.body
+
+
+@LANES
+async def test_the_scheme_told_by_a_trusted_proxy_is_in_the_key(fast: bool) -> None:
+    """A redirect to https, kept for those who are there already, would never end."""
+
+    def upgrading(asked: Asked) -> bytes:
+        if asked.get(b"x-forwarded-proto") == b"https":
+            return said(b"secret page", b"Cache-Control: max-age=600")
+        moved = (b"Location: https://front.example/", b"Cache-Control: max-age=600")
+        return said(b"", *moved, status=b"301 Moved")
+
+    async with front(upgrading, fast=fast, trusted="[127.0.0.0/8]") as edge:
+        for _ in range(3):
+            assert (await edge.get(b"/", b"X-Forwarded-Proto: http")).status == 301
+            assert (await edge.get(b"/", b"X-Forwarded-Proto: https")).status == 200
+            assert (await edge.get(b"/")).status == 301
+
+
+@LANES
+async def test_a_host_told_by_a_trusted_proxy_is_in_the_key(fast: bool) -> None:
+    async with front(fast=fast, trusted="[127.0.0.0/8]") as edge:
+        for _ in range(3):
+            for host in (b"one.example", b"two.example"):
+                body = (await edge.get(b"/", b"X-Forwarded-Host: " + host)).body
+                assert b"X-Forwarded-Host: " + host in body
+
+
+@LANES
+@pytest.mark.parametrize("name", [b"X-Forwarded-For", b"Forwarded", b"Via"])
+async def test_what_depends_on_a_clients_address_is_not_shared(name: bytes, fast: bool) -> None:
+    """We tell the address ourselves; the key does not know it."""
+    by_address = said(b"for you", b"Cache-Control: max-age=600", b"Vary: " + name)
+    async with front(lambda asked: by_address, fast=fast) as edge:
+        for _ in range(3):
+            await edge.get()
+        assert len(edge.origin.asked) == 3
+
+
+@LANES
+async def test_head_and_get_do_not_poison_each_other(fast: bool) -> None:
+    async with front(lambda asked: echo(asked), fast=fast) as edge:
+        for _ in range(3):
+            head = await edge.ask(get(method=b"HEAD"))
+            assert (head.status, head.body) == (200, b"")
+            assert (await edge.get()).body
