@@ -92,6 +92,35 @@ def test_the_plain_response_is_not_pushed_out():
     assert joined(full, of(b"new"), 4) is None
 
 
+ASKED = (b"access-control-request-headers", b"access-control-request-method")
+
+
+def naming(name, value, origin=None):
+    selecting = tuple(sorted([(b"origin", origin), (name, value)]))
+    return stored(cache_control=FRESH, selecting=selecting, **ACAO)
+
+
+@pytest.mark.parametrize("origin", [None, b"a"])
+@pytest.mark.parametrize("name", ASKED)
+def test_what_browsers_ask_in_preflights_alone_takes_a_small_share(name, origin):
+    real = of(b"a"), of(None)
+    resource = Resource(real)
+    for number in range(100):
+        resource = joined(resource, naming(name, b"%d" % number, origin), 16) or resource
+    assert len(resource.variants) == 4
+    assert resource.variants[-2:] == real
+    assert joined(resource, of(b"b"), 16) is not None
+
+
+def test_of_plain_responses_only_a_few_push_others_out():
+    resource = Resource(tuple(of(b"%d" % number) for number in range(16)))
+    for number in range(100):
+        one = naming(b"accept-language", b"%d" % number)
+        resource = joined(resource, one, 16) or resource
+    plain = [one for one in resource.variants if dict(one.selecting)[b"origin"] is None]
+    assert (len(plain), len(resource.variants)) == (2, 16)
+
+
 def test_of_refused_requesters_only_a_few_are_kept():
     resource = Resource((of(None),))
     for number in range(100):

@@ -1,10 +1,11 @@
 """How a new variant joins its resource, and who may not push whom out. RFC 9111 §4.
 
-A variant replaces the one with the same selecting values. Their number is bounded: what a
-request without ``Origin`` got is always taken in; of requesters that the origin refused
-only a few are kept; and when the resource is full a new variant takes the place of one
-that is no longer fresh, or is served without being stored. So a stranger who sends ever
-new origins cannot push out what others use.
+A variant replaces the one with the same selecting values. Their number is bounded: a few
+that requests without ``Origin`` got are always taken in; of requesters that the origin
+refused, or who send what browsers send with preflights alone, only a few are kept; and when
+the resource is full a new variant takes the place of one that is no longer fresh, or is
+served without being stored. So a stranger who sends ever new values of what Vary names,
+most of which we put there, cannot push out what others use.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from vary_proxy.core import freshness
 from vary_proxy.core.policy import CachePolicy
 from vary_proxy.core.stored import Resource, StoredResponse
 
-_REFUSED_SHARE = 8  # one of so many variants may be a refused requester's
+_SHARE = 8  # one of so many variants may be an odd requester's; as many plain ones are let in
+_PREFLIGHT_ONLY = (b"access-control-request-headers", b"access-control-request-method")
 
 
 def joined(
@@ -24,11 +26,13 @@ def joined(
     kept = tuple(one for one in others if not _displaces(stored, one))
     if len(kept) < len(others):
         return Resource((stored, *kept))
-    if _is_refused(stored) and sum(map(_is_refused, kept)) >= max(1, limit // _REFUSED_SHARE):
-        return _in_place_of(stored, kept, now, only_refused=True)
+    share = max(1, limit // _SHARE)
+    if _is_odd(stored) and sum(map(_is_odd, kept)) >= share:
+        return _in_place_of(stored, kept, now, only_odd=True)
     if len(kept) < limit:
         return Resource((stored, *kept))
-    return _in_place_of(stored, kept, now, only_refused=False)
+    welcome = _is_plain(stored) and sum(map(_is_plain, kept)) < share
+    return _in_place_of(stored, kept, now, even_fresh=welcome)
 
 
 def _displaces(new: StoredResponse, old: StoredResponse) -> bool:
@@ -44,28 +48,37 @@ def _displaces(new: StoredResponse, old: StoredResponse) -> bool:
     )
 
 
-def _is_refused(stored: StoredResponse) -> bool:
-    """True for a variant whose requester sent ``Origin`` and was given no CORS fields."""
-    sent = dict(stored.selecting).get(b"origin")
-    return sent is not None and b"access-control-allow-origin" not in stored.fields
+def _is_odd(stored: StoredResponse) -> bool:
+    """True for a variant that few can want again.
+
+    Its requester sent ``Origin`` and was given no CORS fields, or named a method or headers
+    to be allowed, which no browser does but in preflights.
+    """
+    sent = dict(stored.selecting)
+    if any(sent.get(name) is not None for name in _PREFLIGHT_ONLY):
+        return True
+    return sent.get(b"origin") is not None and b"access-control-allow-origin" not in stored.fields
 
 
 def _in_place_of(
-    stored: StoredResponse, others: tuple[StoredResponse, ...], now: float, *, only_refused: bool
+    stored: StoredResponse,
+    others: tuple[StoredResponse, ...],
+    now: float,
+    *,
+    only_odd: bool = False,
+    even_fresh: bool = False,
 ) -> Resource | None:
     for index in range(len(others) - 1, -1, -1):
         old = others[index]
-        if only_refused and not _is_refused(old):
+        if (only_odd and not _is_odd(old)) or (_is_plain(old) and not _is_plain(stored)):
             continue
-        if _is_spent(old, now) or _is_plain(stored):
-            if _is_plain(old) and not _is_plain(stored):
-                continue
+        if even_fresh or _is_spent(old, now):
             return Resource((stored, *others[:index], *others[index + 1 :]))
     return None
 
 
 def _is_plain(stored: StoredResponse) -> bool:
-    return dict(stored.selecting).get(b"origin") is None
+    return dict(stored.selecting).get(b"origin") is None and not _is_odd(stored)
 
 
 def _is_spent(stored: StoredResponse, now: float) -> bool:
@@ -79,4 +92,3 @@ def replaced(resource: Resource, old: StoredResponse, new: StoredResponse) -> Re
         return None
     kept = tuple(one for one in resource.variants if one != old and not _displaces(new, one))
     return Resource((new, *kept))
-
