@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.builders import KEY, body_of, bytes_of, found, put, stored
+from tests.store.builders import KEY, Clock, body_of, bytes_of, found, put, stored
 from tests.store.conftest import eventually
 from tests.store.servers import MemcachedServer, RedisServer
 from vary_proxy.core.stored import Body
@@ -19,6 +19,8 @@ from vary_proxy.store import layout
 from vary_proxy.store.bodies import BACKLOG, BodyGone
 from vary_proxy.store.driver import Row
 from vary_proxy.store.layered import LayeredStore
+from vary_proxy.store.opening import open_store
+from vary_proxy.tasks import Tasks
 
 A, B = b"https://a.example", b"https://b.example"
 HEARD = 0.1  # seconds within which every worker knows
@@ -502,3 +504,26 @@ async def test_a_body_is_not_held_up_by_a_store_that_takes_nothing(
         await writer.commit(stored(A))
     assert time.perf_counter() - started < 2
     assert writer.resource is None
+
+
+@pytest.mark.parametrize("pause", [0, 0.001, 0.002, 0.004, 0.01, 0.05])
+async def test_the_subscription_ends_with_its_owner_whenever_that_is(
+    redis_server: RedisServer, clock: Clock, namespace: str, pause: float
+) -> None:
+    for _ in range(5):
+        tasks = Tasks()
+        store = open_store(
+            "redis",
+            tasks=tasks,
+            clock=clock,
+            memory_max=1 << 20,
+            memory_max_object=1 << 10,
+            url=redis_server.url,
+            namespace=namespace,
+            timeout=5.0,
+        )
+        await store.load(KEY)
+        await asyncio.sleep(pause)
+        async with asyncio.timeout(3):
+            await tasks.close()
+            await store.close()

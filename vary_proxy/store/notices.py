@@ -72,15 +72,13 @@ class Notices:
 
     async def close(self) -> None:
         self._closed = True
-        # More than once: asyncio.wait_for, which the client uses, can lose a cancellation that
-        # arrives together with its result (Python before 3.12).
         while self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task}, timeout=0.1)
 
     async def _run(self) -> None:
         failures = 0
-        while not self._closed:
+        while not self._is_over():
             try:
                 async for _ in self._listen():
                     failures = 0
@@ -90,6 +88,12 @@ class Notices:
             finally:
                 self._tell(sure=False)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY)) - 1])
+
+    def _is_over(self) -> bool:
+        # asyncio.wait_for, which the client uses, can lose a cancellation that arrives together
+        # with its result (Python before 3.12); the task still knows of it.
+        task = asyncio.current_task()
+        return self._closed or (task is not None and task.cancelling() > 0)
 
     async def _listen(self) -> Any:
         """Yields at every sign of life; raises when there is none."""
@@ -103,7 +107,7 @@ class Notices:
                 ) != "subscribe":
                     pass
             self._tell(sure=True)
-            while not self._closed:
+            while not self._is_over():
                 await self._hear(pubsub)
                 yield True
         finally:
