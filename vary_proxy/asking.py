@@ -82,7 +82,7 @@ def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
         names.discard(b"origin")
     else:
         names.add(b"origin")
-    return tuple(sorted((names - edge.hidden(policy)) | _TOLD))
+    return tuple(sorted((names - edge.unselecting(policy)) | _TOLD))
 
 
 # A trusted proxy tells the origin these, which shapes redirects and links without being named

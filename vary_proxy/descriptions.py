@@ -54,7 +54,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "bucket": "Bucket put before every target, or before the host.",
         "addressing": "How the bucket is addressed.",
         "sign": "Sign requests to a private bucket.",
-        "origin_header": "What becomes of Origin: auto, forward, strip or inject:ORIGIN.",
+        "origin_header": (
+            "What becomes of Origin: forward, strip, inject:ORIGIN, or auto: forward, "
+            "unless the rule owns CORS (mode override)."
+        ),
         "timeouts": "Deadlines towards the origin.",
         "retry": "Repeat idempotent, body-less requests before the first byte.",
         "health": "Ask regularly, and set aside what fails.",

@@ -12,7 +12,14 @@ from vary_proxy.asking import Ask, key_names
 from vary_proxy.config import Loaded
 from vary_proxy.core import cors, edge, keys, preflight
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.core.policy import CachePolicy, CorsMode, Policy, PreflightMode, TtlPolicy
+from vary_proxy.core.policy import (
+    CachePolicy,
+    CorsMode,
+    OriginHeader,
+    Policy,
+    PreflightMode,
+    TtlPolicy,
+)
 from vary_proxy.core.vary import EffectiveVary, dress, effective
 from vary_proxy.core.wire import spelled
 from vary_proxy.quantities import written_duration
@@ -56,6 +63,9 @@ def reachable(address: Address) -> str:
 
 
 def _origin_header(policy: Policy) -> str:
+    if policy.origin_header is OriginHeader.AUTO:
+        hidden = b"origin" in edge.hidden(policy)
+        return "strip (auto: the rule owns CORS)" if hidden else "forward (auto)"
     value = _text(policy.origin_value)
     return f"{policy.origin_header.value}:{value}" if value else policy.origin_header.value
 
@@ -98,7 +108,8 @@ def _cors(policy: Policy, request: Request) -> dict[str, Any]:
     else:
         return told | {"verdict": "the origin's", "reason": "", "fields": []}
     fields = [[_text(spelled(name)), _text(value)] for name, value in given]
-    return told | {"verdict": judged.kind.value, "reason": judged.reason, "fields": fields}
+    told |= {"verdict": judged.kind.value, "reason": judged.reason, "fields": fields}
+    return told | {"culprit": _text(answer.culprit)} if answer is not None else told
 
 
 def _preflight(policy: Policy, request: Request) -> preflight.PreflightAnswer | None:
@@ -179,7 +190,8 @@ def text(told: dict[str, Any]) -> str:
     policy = f", policy {said['policy']}" if said["policy"] else ""
     lines.append(f"cors      {said['mode']}{policy}, preflight {said['preflight']}")
     status = f", {said['status']}" if "status" in said else ""
-    why = f" ({said['reason']})" if said["reason"] else ""
+    culprit = f": {said['culprit']}" if said.get("culprit") else ""
+    why = f" ({said['reason']}{culprit})" if said["reason"] else ""
     lines.append(f"          verdict: {said['verdict']}{why}{status}")
     lines += [f"          {name}: {value}" for name, value in said["fields"]]
     lines += _text_of_cache(told)

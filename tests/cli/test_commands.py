@@ -222,3 +222,16 @@ def test_explain_gives_the_verdict_of_the_policy() -> None:
     asked = ("-H", "Origin: https://a.example", "-H", "Access-Control-Request-Method: DELETE")
     told = cors("OPTIONS", "/a", *asked)
     assert (told["verdict"], told["reason"], told["status"]) == ("refused", "method", 403)
+    assert told["culprit"] == "DELETE"
+
+
+def test_explain_says_what_becomes_of_origin() -> None:
+    def line(*args: str) -> str:
+        said = run("explain", "GET", "/a", "--origin", "http://o.example", *args).stdout
+        return next(one for one in said.splitlines() if one.startswith("origin "))
+
+    assert line().endswith("(Origin: forward (auto))")
+    owned = line("--cors-origins", "https://a.example")
+    assert owned.endswith("(Origin: strip (auto: the rule owns CORS))")
+    set_to = "origins.default.origin_header=inject:https://a.example"
+    assert line("--set", set_to).endswith("(Origin: inject:https://a.example)")

@@ -32,6 +32,16 @@ def hidden(policy: Policy) -> frozenset[bytes]:
     return _ASKED if policy.origin_header is OriginHeader.FORWARD else _ALL
 
 
+def unselecting(policy: Policy) -> frozenset[bytes]:
+    """The names that select among no stored responses: whoever asks, the origin sees the same.
+
+    AUTO shows it ``Origin`` unless the rule owns CORS; STRIP and INJECT never show a client's.
+    """
+    if policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT):
+        return hidden(policy) | {b"origin"}
+    return hidden(policy)
+
+
 def received(policy: Policy, fields: Fields) -> Fields:
     """The origin's *fields* as they are to be judged, stored and repaired."""
     if policy.cors_mode is CorsMode.STRIP:
