@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import re
+import resource
 import socket
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.wire.rawclient import Answer, Client
@@ -267,18 +270,17 @@ async def front(
 ) -> AsyncIterator[Front]:
     """A proxy in front of a new origin; nobody is trusted unless said."""
     behind = Origin(respond)
+    more = (", " + server if server else "", ", " + origin if origin else "")
+    said = {"trusted": trusted, "host": host, "store": store, "rules": rules}
     await behind.start()
-    text = CONFIG.format(
-        trusted=trusted,
-        server=", " + server if server else "",
-        port=behind.port,
-        host=host,
-        origin=", " + origin if origin else "",
-        store=store,
-        rules=rules,
-    )
+    try:
+        text = CONFIG.format(port=behind.port, server=more[0], origin=more[1], **said)
+        loaded = config.loads(text.encode(), "hold.yaml", (), {})
+    except BaseException:
+        await behind.stop()
+        raise
     ticking = clock or Clock()
-    app = App(config.loads(text.encode(), "hold.yaml", (), {}), ticking, fast=fast)
+    app = App(loaded, ticking, fast=fast)
     made = Front(app, (await app.start())[0], behind, ticking)
     try:
         yield made
@@ -323,3 +325,10 @@ def _dechunked(data: bytes) -> tuple[bytes, bytes]:
         data = data[count + 2 :]
         if not count:
             return body, data
+
+
+def resident() -> int:
+    """Bytes of memory that this process has, here and now."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()

@@ -1,0 +1,205 @@
+"""Private stays private, and CORS cannot be talked into it: end to end, on both lanes."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.hold.worlds import Asked, front, get, resident, said
+from vary_proxy.problems import ConfigError
+
+LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
+FRESH = b"Cache-Control: max-age=600"
+
+
+def _personal(*fields: bytes) -> object:
+    """An origin that answers everyone with their own name."""
+
+    def respond(asked: Asked) -> bytes:
+        who = asked.get(b"authorization") or asked.get(b"cookie") or b"nobody"
+        return said(b"for " + who, *fields)
+
+    return respond
+
+
+@LANES
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param((FRESH,), id="max-age alone"),
+        pytest.param((FRESH, b'ETag: "v1"'), id="with a validator"),
+        pytest.param((b"Last-Modified: Thu, 14 Jan 2010 08:00:00 GMT",), id="heuristic"),
+        pytest.param((b"Expires: Thu, 14 Jan 2038 08:00:00 GMT",), id="Expires"),
+    ],
+)
+async def test_authorization_is_never_shared_unless_said(
+    fields: tuple[bytes, ...], fast: bool
+) -> None:
+    async with front(_personal(*fields), fast=fast) as edge:  # type: ignore[arg-type]
+        for who in (b"Basic YTph", b"Basic YjpiCg==", b"Bearer c", b"Basic YTph"):
+            answer = await edge.get(b"/", b"Authorization: " + who)
+            assert answer.body == b"for " + who
+        for _ in range(3):
+            assert (await edge.get()).body == b"for nobody"
+        for who in (b"Basic YTph", b"Bearer c"):
+            assert (await edge.get(b"/", b"Authorization: " + who)).body == b"for " + who
+
+
+PRIVATE = [
+    pytest.param((b"Cache-Control: private, max-age=600",), id="private"),
+    pytest.param((b"Cache-Control: no-store",), id="no-store"),
+    pytest.param((b"Cache-Control: max-age=600", b"Cache-Control: Private"), id="second line"),
+    pytest.param((b'Cache-Control: max-age=600, x="a, b", NO-STORE',), id="behind a quote"),
+    pytest.param((FRESH, b"Set-Cookie: id=1"), id="Set-Cookie"),
+    pytest.param((FRESH, b"Vary: *"), id="Vary *"),
+    pytest.param((FRESH, b"Vary: Accept", b"Vary: *"), id="Vary * on its second line"),
+    pytest.param((FRESH, b"Vary: Accept, *"), id="Vary * in a list"),
+    pytest.param((FRESH, b"Vary: Cookie"), id="Vary Cookie"),
+    pytest.param((b"Cache-Control: max-age=0",), id="max-age=0"),
+    pytest.param((b"Cache-Control: max-age=600, s-maxage=0",), id="s-maxage=0"),
+    pytest.param((b"Cache-Control: max-age=600, max-age=0",), id="contradiction"),
+    pytest.param((b"Expires: 0",), id="Expires 0"),
+    pytest.param((b"CDN-Cache-Control: no-store", FRESH), id="CDN no-store"),
+]
+
+
+@LANES
+@pytest.mark.parametrize("fields", PRIVATE)
+async def test_what_is_one_clients_is_no_other_clients(
+    fields: tuple[bytes, ...], fast: bool
+) -> None:
+    async with front(_personal(*fields), fast=fast) as edge:  # type: ignore[arg-type]
+        for _ in range(2):
+            for who in (b"a=1", b"b=2", b"c=3"):
+                assert (await edge.get(b"/", b"Cookie: " + who)).body == b"for " + who
+            assert (await edge.get()).body == b"for nobody"
+
+
+@LANES
+@pytest.mark.parametrize(
+    "query",
+    [
+        b"X-Amz-Signature=0f&X-Amz-Expires=60",
+        b"x-amz-signature=0f",
+        b"a=b&X-Goog-Signature=0f",
+        b"Signature=0f&Expires=1&AWSAccessKeyId=A",
+        b"X-Amz-Credential=A",
+    ],
+)
+async def test_signed_urls_are_never_shared(query: bytes, fast: bool) -> None:
+    async with front(fast=fast) as edge:
+        for _ in range(3):
+            assert (await edge.get(b"/o?" + query)).status == 200
+        assert len(edge.origin.asked) == 3
+
+
+OURS = """\
+cors:
+  app: {origins: ["https://app.example", "https://*.preview.example"], credentials: true}
+  net: {origins: ["~https://pr-[0-9]+\\\\.shop\\\\.example"]}
+rules:
+  - {match: {path: "/net/**"}, cors: {policy: net, mode: override}, preflight: synthesize}
+  - {cors: {policy: app, mode: override}, preflight: synthesize}
+"""
+LOOKALIKES = [
+    *(b"null", b"NULL", b"https://app.example/", b"https://app.example:443", b"http://app.example"),
+    *(b"https://App.example", b"HTTPS://app.example", b"https://app.example.", b"", b"*"),
+    *(b"https://app.example.evil.example", b"https://evilapp.example", b"https://app-example"),
+    *(b"https://app.example,https://evil.example", b"https://evil.example https://app.example"),
+    *(b"https://app.example, https://app.example", b"https://app.example\t", b"app.example"),
+    *(b"https://app.example@evil.example", b"https://evil.example#https://app.example"),
+    *(b"https://app.example%00.evil.example", b"https://app.example\\.evil.example", b"file://"),
+    *(b"https://.preview.example", b"https://preview.example"),
+    *(b"https://evil.example/.preview.example", b"https://x.preview.example.evil.example"),
+    *(b"https://x_y.preview.example`", b"https://evil.example?.preview.example", b"\xff\xfe"),
+    *(b"https://" + b"a" * 4000 + b".preview.example", b"https://app.example" + b" " * 3000 + b"x"),
+]  # fmt: skip
+TRIMMED = {b"https://app.example\t"}  # white space around a value is no part of it
+
+
+@LANES
+async def test_lookalikes_of_an_allowed_origin_are_told_nothing(fast: bool) -> None:
+    async with front(lambda asked: said(b"A", FRESH), fast=fast, rules=OURS) as edge:
+        for _ in range(3):
+            for origin in LOOKALIKES:
+                answer = await edge.get(b"/", b"Origin: " + origin)
+                if origin in TRIMMED:
+                    continue
+                assert not answer.has("access-control-allow-origin"), origin
+                assert not answer.has("access-control-allow-credentials"), origin
+            allowed = await edge.get(b"/", b"Origin: https://app.example")
+            assert allowed["access-control-allow-origin"] == "https://app.example"
+            assert allowed["access-control-allow-credentials"] == "true"
+        assert len(edge.origin.asked) == 1
+
+
+@LANES
+async def test_two_origin_lines_are_no_allowed_origin(fast: bool) -> None:
+    async with front(lambda asked: said(b"A", FRESH), fast=fast, rules=OURS) as edge:
+        evil, good = b"Origin: https://evil.example", b"Origin: https://app.example"
+        for lines in ((good, good), (good, evil), (evil, good)):
+            for _ in range(3):
+                assert not (await edge.get(b"/", *lines)).has("access-control-allow-origin")
+
+
+async def test_a_pattern_that_could_be_made_slow_is_refused() -> None:
+    with pytest.raises(ConfigError, match="catastrophic"):
+        async with front(rules=OURS.replace("pr-[0-9]+", "(a|aa)+")):
+            pass
+
+
+@LANES
+async def test_a_pattern_cannot_be_made_slow(fast: bool) -> None:
+    async with front(lambda asked: said(b"A", FRESH), fast=fast, rules=OURS) as edge:
+        evil = b"https://pr-" + b"1" * 8000 + b"!"
+        for _ in range(3):
+            answer = await edge.get(b"/net/x", b"Origin: " + evil)
+            assert not answer.has("access-control-allow-origin")
+        for _ in range(3):
+            answer = await edge.get(b"/net/x", b"Origin: https://pr-1111.shop.example")
+            assert answer.has("access-control-allow-origin")
+
+
+def reflecting(asked: Asked) -> bytes:
+    """As S3 does: CORS fields for whoever sends an Origin, and a validator."""
+    origin = asked.get(b"origin")
+    lines = [FRESH, b'ETag: "v1"']
+    if origin is not None:
+        lines.append(b"Access-Control-Allow-Origin: " + origin)
+    if asked.get(b"if-none-match") == b'"v1"':
+        head = b"\r\n".join((b"HTTP/1.1 304 Not Modified", *lines, b"", b""))
+        return head
+    return said(b"content of " + asked.target, *lines)
+
+
+STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "1000"))
+
+
+@LANES
+@pytest.mark.timeout(1800)
+async def test_strangers_can_neither_fill_nor_evict_nor_change(fast: bool) -> None:
+    """Every one sends another Origin for one URL; the real ones go on having theirs."""
+    real = [b"Origin: https://real-%d.example" % number for number in range(8)]
+    async with front(reflecting, fast=fast) as edge:
+        for target in (b"/one", b"/other"):
+            for line in real:
+                await edge.primed(target, line)
+            await edge.primed(target)
+        asked = len(edge.origin.asked)
+        client = await edge.client()
+        before = resident()
+        for number in range(STRANGERS):
+            origin = b"https://s%d.example" % number
+            answer = await client.ask(get(b"/one", b"Origin: " + origin))
+            assert answer["access-control-allow-origin"] == origin.decode()
+            assert answer.body == b"content of /one"
+        edge.origin.asked[asked:] = []
+        assert resident() - before < 24 << 20
+        for target in (b"/one", b"/other"):
+            for line in real:
+                answer = await client.ask(get(target, line))
+                assert answer["access-control-allow-origin"] == line[8:].decode()
+                assert "; hit;" in answer["cache-status"]
+            assert not (await client.ask(get(target))).has("access-control-allow-origin")
+        assert len(edge.origin.asked) == asked
