@@ -344,10 +344,13 @@ async def test_nobody_there_from_the_start(opened: Opened, tmp_path: Path) -> No
         for number in range(20):
             await exercise(store, b"%d" % number)
     server.start()
-    await eventually(lambda: store.trusted, 6)
-    await put(store, KEY, stored(A))
-    assert await found(store, KEY) is not None
-    server.kill()
+    try:
+        await eventually(lambda: store.trusted, 6)
+        await eventually(lambda: store.shared.breaker.writable, 6)
+        await put(store, KEY, stored(A))
+        assert await found(store, KEY) is not None
+    finally:
+        server.kill()
 
 
 async def test_a_server_that_speaks_something_else_harms_nobody(opened: Opened) -> None:
