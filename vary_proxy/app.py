@@ -7,38 +7,38 @@ their lives. ``start`` leaves everything running, or nothing.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from vary_proxy import settings as said
 from vary_proxy.accesslog import AccessLog
 from vary_proxy.certificates import Certificate, CertificateError
 from vary_proxy.channel import Channel
 from vary_proxy.config import Loaded, load
-from vary_proxy.core import edge, vary
 from vary_proxy.core.message import Reply, Request
-from vary_proxy.core.policy import Policy
-from vary_proxy.core.wire import HeadLimits
 from vary_proxy.exchange import Exchange
 from vary_proxy.eyes import Eyes
 from vary_proxy.fastlane import FastLane
+from vary_proxy.fitting import opened, origin_options, server_options
 from vary_proxy.flights import Flights
 from vary_proxy.hot import Hot
-from vary_proxy.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.httpclient import HttpOrigin
+from vary_proxy.inherited import Inherited
 from vary_proxy.listening import Listener, ListenError
+from vary_proxy.peers import Peers
 from vary_proxy.purgemethod import PurgeMethod
 from vary_proxy.purging import Purger
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
-from vary_proxy.server import Observer, Server, ServerOptions
-from vary_proxy.store.base import Store
-from vary_proxy.store.opening import open_store
+from vary_proxy.server import Observer, Server
 from vary_proxy.tasks import Tasks
+from vary_proxy.trusting import Trust
 
 _log = logging.getLogger("vary_proxy")
-_MOST_REMEMBERED = 4096  # addresses whose trust has been settled
 
 
 class App:
@@ -55,6 +55,7 @@ class App:
         *,
         fast: bool = True,
         reread: Callable[[], Loaded] | None = None,
+        inherited: Inherited | None = None,
     ) -> None:
         self.loaded = loaded
         self.draining = False  # traffic still goes on, but readiness has ended
@@ -83,6 +84,8 @@ class App:
         )
         self._access: AccessLog | None = None
         self._certificates: list[Certificate] = []
+        self._inherited = self.eyes.inherited = inherited
+        self.peers: Peers | None = None
 
     async def start(self) -> list[str]:
         """Listen; the addresses bound. Raises ListenError, or OSError for the access log."""
@@ -92,16 +95,42 @@ class App:
             self._access = AccessLog(log.format, path)
             self.observers.append(self._access)
         try:
+            if self._inherited is not None:
+                self.peers = self.eyes.peers = await self._met(self._inherited)
             await self.eyes.open(self)
-            bound = await self.server.start([*map(self._listener, self.loaded.settings.listen)])
+            bound = await self.server.start(self._listeners())
             self.eyes.listening = True
             return bound
         except BaseException:
             await self.close()
             raise
 
+    async def _met(self, inherited: Inherited) -> Peers:
+        """Those who share our port, ready to be asked and answered."""
+
+        async def metrics(_: bytes) -> bytes:
+            return self.eyes.page()
+
+        async def reload(_: bytes) -> bytes:
+            return msgspec.json.encode(await self.reload(alone=True))
+
+        peers = Peers(inherited.own, inherited.others())
+        await peers.serve({"metrics": metrics, "reload": reload})
+        return peers
+
+    def _listeners(self) -> Iterator[Listener]:
+        """Where to listen, and how. Raises ListenError when a certificate cannot be used."""
+        for at, one in enumerate(self.loaded.settings.listen):
+            listener = self._listener(one)
+            if self._inherited is None:
+                yield listener
+            elif (sock := self._inherited.sockets.get(f"listen[{at}]")) is not None:
+                yield replace(listener, sock=sock)
+            else:
+                for address in self._inherited.ports[at]:
+                    yield replace(listener, address=address, reuse_port=True)
+
     def _listener(self, one: said.Listen) -> Listener:
-        """How *one* is listened on. Raises ListenError when its certificate cannot be used."""
         context = None
         if one.tls is not None:
             beside = Path() if self.loaded.path is None else self.loaded.path.parent
@@ -131,10 +160,16 @@ class App:
         """Whether the newest configuration is the one in use."""
         return self._reloader.last_ok
 
-    async def reload(self) -> ReloadOutcome:
-        """Read the configuration and certificates again; what cannot be used changes nothing."""
+    async def reload(self, *, alone: bool = False) -> ReloadOutcome:
+        """Read the configuration and certificates again; what cannot be used changes nothing.
+
+        The other workers do so too, unless we are to do it *alone*.
+        """
         await self._renew()
-        return await self._reloader.reload()
+        outcome = await self._reloader.reload()
+        if self.peers is not None and not alone:
+            await self.peers.ask("reload")
+        return outcome
 
     async def watch(self) -> None:
         """Reload what changes on disk, for ever."""
@@ -189,6 +224,8 @@ class App:
         """Stop now, and give everything back."""
         await self.server.close()
         await self.eyes.close()
+        if self.peers is not None:
+            await self.peers.close()
         await self.tasks.close()
         for origin in self.origins.values():
             await origin.close()
@@ -202,78 +239,3 @@ class App:
                 observer(request, reply, sent, seconds)
             except Exception:
                 _log.exception("an observer failed")
-
-
-class Trust:
-    """Says whether a peer's forwarding fields are believed."""
-
-    def __init__(self, networks: tuple[said.Network, ...]) -> None:
-        self._networks = networks
-        self._known: dict[str, bool] = {}
-
-    def __call__(self, client: str) -> bool:
-        known = self._known.get(client)
-        if known is None:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            known = self._known[client] = self._is_trusted(client)
-        return known
-
-    def _is_trusted(self, client: str) -> bool:
-        try:
-            address = ipaddress.ip_address(client)
-        except ValueError:  # a unix socket has no address: whoever may open it is local
-            return client == ""
-        mapped = getattr(address, "ipv4_mapped", None)
-        return any((mapped or address) in network for network in self._networks)
-
-
-_DEFAULT_TIER_OBJECT = 1 << 20  # bytes; the biggest body kept in front of a shared store
-
-
-def opened(store: said.Store, tasks: Tasks, clock: Callable[[], float]) -> Store:
-    """The store that the configuration names. Raises ValueError when it cannot be used."""
-    memory = store.memory
-    most = memory.max_object
-    if most is None:
-        most = memory.max // 4 if store.type == "memory" else _DEFAULT_TIER_OBJECT
-    return open_store(
-        store.type,
-        tasks=tasks,
-        clock=clock,
-        memory_max=memory.max,
-        memory_max_object=min(most, store.max_object),
-        url=store.url,
-        backend=store.backend,
-        options=store.options,
-        namespace=store.namespace,
-        max_object=store.max_object,
-        timeout=store.timeout,
-        on_error=store.on_error,
-    )
-
-
-def origin_options(origin: said.Origin) -> OriginOptions:
-    times = origin.timeouts
-    host = origin.host.value if origin.host.mode == "literal" else origin.host.mode
-    return OriginOptions(
-        url=str(origin.url),
-        host=host,
-        connect_timeout=times.connect,
-        first_byte_timeout=times.first_byte,
-        idle_timeout=times.idle,
-    )
-
-
-def server_options(server: said.Server, fallback: Policy) -> ServerOptions:
-    limits, times = server.limits, server.timeouts
-    return ServerOptions(
-        head=HeadLimits(head=limits.head, line=min(limits.head, 16384), target=limits.target),
-        body=limits.body,
-        connections=limits.connections,
-        head_timeout=times.head,
-        idle_timeout=times.idle,
-        body_timeout=times.idle,
-        write_timeout=times.write,
-        error_vary=vary.for_errors(edge.nominated(fallback), b"GET"),
-    )

@@ -14,11 +14,16 @@ from vary_proxy.blocked import BlockedRequests
 from vary_proxy.config import Loaded
 from vary_proxy.origin import Origin
 from vary_proxy.server import Observer, Server
-from vary_proxy.settings import Settings
+from vary_proxy.settings import Address, Settings
 from vary_proxy.store.base import Store
 from vary_proxy.tally import Tally, Watched
 
 if TYPE_CHECKING:
+    from aiohttp.web import Application
+
+    from vary_proxy.inherited import Inherited
+    from vary_proxy.metrics import Metrics
+    from vary_proxy.peers import Peers
     from vary_proxy.probes import Site
     from vary_proxy.purging import Purger
     from vary_proxy.reloading import ReloadOutcome
@@ -49,6 +54,9 @@ class Eyes:
             self.tally = Tally(clock, tiers=settings.store.type != "memory")
         self.started = clock()
         self.listening = False  # set when traffic can come
+        self.inherited: Inherited | None = None  # where it is one of several workers
+        self.peers: Peers | None = None
+        self._metrics: Metrics | None = None
         self._sites: dict[str, Site] = {}
 
     @property
@@ -80,26 +88,44 @@ class Eyes:
             from vary_proxy import probes
 
             state = self._state(app)
-            site = probes.Site(probes.application(state), settings.probes.address)
-            await self._start("probes", site)
+            await self._start("probes", probes.application(state), settings.probes.address)
         if settings.admin.address is not None:
-            from vary_proxy import admin, probes
+            from vary_proxy import admin
 
-            site = probes.Site(admin.application(app, self), settings.admin.address)
-            await self._start("admin", site)
+            await self._start("admin", admin.application(app, self), settings.admin.address)
 
     def _state(self, app: Watchable) -> Any:
-        from vary_proxy.metrics import Metrics, Sources
         from vary_proxy.probes import State
+
+        self._metrics = self._made(app)
+        return State(lambda: self.unready(app), self._rendered, lambda: _details(app))
+
+    async def _rendered(self, accept: str) -> tuple[bytes, str]:
+        assert self._metrics is not None
+        if self.peers is None:
+            return self._metrics.render(accept)
+        from vary_proxy import summing
+
+        return summing.render([self.page(), *await self.peers.ask("metrics")], accept)
+
+    def page(self) -> bytes:
+        """The metrics of this worker alone; nothing where none are asked for."""
+        return b"" if self._metrics is None else self._metrics.render()[0]
+
+    def _made(self, app: Watchable) -> Metrics:
+        from vary_proxy.metrics import Metrics, Sources
 
         assert self.tally is not None
         sources = Sources(
             lambda: app.server.in_flight, lambda: app.store.stats(), lambda: app.last_reload_ok
         )
-        metrics = Metrics(self.tally, sources)
-        return State(lambda: self.unready(app), metrics.render, lambda: _details(app))
+        return Metrics(self.tally, sources)
 
-    async def _start(self, name: str, site: Site) -> None:
+    async def _start(self, name: str, application: Application, address: Address) -> None:
+        from vary_proxy.probes import Site
+
+        sock = None if self.inherited is None else self.inherited.sockets.get(name)
+        site = Site(application, address, sock)
         await site.start()
         self._sites[name] = site
 

@@ -51,18 +51,7 @@ def _several_urls(settings: Settings) -> Iterator[str]:
             yield f"origins.{name}.urls"
 
 
-def _when(path: str, holds: Callable[[Settings], bool]) -> Callable[[Settings], Iterator[str]]:
-    def asked(settings: Settings) -> Iterator[str]:
-        if holds(settings):
-            yield path
-
-    return asked
-
-
 MISSING: tuple[Missing, ...] = (
-    Missing(
-        "more than one worker", _when("server.workers", lambda s: s.server.workers != 1), "write 1"
-    ),
     Missing("balancing several urls", _several_urls, "write one url"),
     Missing("a bucket", _origin("bucket"), "put it into the url, as in http://minio:9000/media"),
     Missing("signing", _origin("sign"), "leave it out; public objects need no signature"),

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import stat
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -69,7 +70,7 @@ class Doors:
         try:
             return await self._listen(listener)
         except (OSError, OverflowError) as failure:
-            raise ListenError(listener.address, _remedy(failure)) from failure
+            raise refused(listener.address, failure) from failure
 
     async def _listen(self, listener: Listener) -> list[str]:
         sockets = [listener.sock] if listener.sock is not None else await self._bound(listener)
@@ -83,6 +84,8 @@ class Doors:
                 self._open.append(door)
                 self._announced.append(door)
             elif sock.family == socket.AF_UNIX:
+                if sys.version_info >= (3, 13):  # the path is ours to remove, or our parent's
+                    more["cleanup_socket"] = False
                 self._open.append(
                     await loop.create_unix_server(
                         self._factory, sock=sock, backlog=_BACKLOG, **more
@@ -92,7 +95,7 @@ class Doors:
                 self._open.append(
                     await loop.create_server(self._factory, sock=sock, backlog=_BACKLOG, **more)
                 )
-        return [_spell(sock, listener.address) for sock in sockets]
+        return [spell(sock, listener.address) for sock in sockets]
 
     async def _bound(self, listener: Listener) -> list[socket.socket]:
         if listener.address.startswith("unix:"):
@@ -266,6 +269,11 @@ def _clear_stale(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "in use")
 
 
+def refused(address: str, failure: Exception) -> ListenError:
+    """What to tell when *address* could not be bound."""
+    return ListenError(address, _remedy(failure))
+
+
 def _remedy(failure: Exception) -> str:
     if isinstance(failure, socket.gaierror):
         return "its name cannot be resolved; write an address of this machine"
@@ -280,7 +288,7 @@ def _remedy(failure: Exception) -> str:
     return known.get(code or 0, str(failure))
 
 
-def _spell(sock: socket.socket, said: str) -> str:
+def spell(sock: socket.socket, said: str) -> str:
     if sock.family == socket.AF_UNIX:
         return said
     host, port = sock.getsockname()[:2]

@@ -7,7 +7,8 @@ store does not make it unready: the origin answers then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,11 +25,14 @@ _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 class Site:
     """A small web application on an address of its own."""
 
-    def __init__(self, application: web.Application, address: Address) -> None:
+    def __init__(
+        self, application: web.Application, address: Address, sock: socket.socket | None = None
+    ) -> None:
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
         self._address = address
+        self._sock = sock  # listens already, and is to be used
         self.bound = ""  # where it listens, once it does
 
     async def start(self) -> None:
@@ -36,7 +40,9 @@ class Site:
         await self._runner.setup()
         address = self._address
         site: web.BaseSite
-        if address.path is not None:
+        if self._sock is not None:
+            site = web.SockSite(self._runner, self._sock)
+        elif address.path is not None:
             site = web.UnixSite(self._runner, address.path)
         else:
             site = web.TCPSite(self._runner, address.host or None, address.port)
@@ -62,7 +68,7 @@ class State:
     """What the probes tell. ``metrics`` renders them for an Accept."""
 
     ready: Callable[[], str]  # "" when traffic is welcome, else why it is not
-    metrics: Callable[[str], tuple[bytes, str]]
+    metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
     details: Callable[[], dict[str, Any]]
 
 
@@ -81,7 +87,7 @@ def application(state: State) -> web.Application:
         )
 
     async def metrics(request: web.Request) -> web.Response:
-        body, content_type = state.metrics(request.headers.get("Accept", ""))
+        body, content_type = await state.metrics(request.headers.get("Accept", ""))
         return web.Response(body=body, headers={**_PLAIN, "Content-Type": content_type})
 
     app = web.Application()

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from vary_proxy.cli.options import configuration_options, loaded, rereader
 from vary_proxy.config import Loaded
+from vary_proxy.listening import ListenError
 from vary_proxy.quantities import written_size
 from vary_proxy.settings import Listen, Settings
 
 if TYPE_CHECKING:
     from vary_proxy.app import App
+    from vary_proxy.inherited import Inherited
+    from vary_proxy.supervisor import Post
 
 NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
 
@@ -47,8 +53,63 @@ def command(loop: str, watch: bool, **given: Any) -> int:
     logging.basicConfig(
         level=configuration.settings.log.level.upper(), format="%(levelname)s %(message)s"
     )
-    with asyncio.Runner(loop_factory=_factory(loop)) as runner:
-        return runner.run(serve(configuration, rereader(given, configuration), watch=watch))
+    again = rereader(given, configuration)
+    factory = _factory(loop)
+
+    def work(place: Place | None) -> int:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            return runner.run(serve(configuration, again, watch=watch, place=place))
+
+    count = configuration.settings.server.workers or _processors()
+    return work(None) if count == 1 else _supervised(configuration.settings, count, work)
+
+
+def _processors() -> int:
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a worker stands: its post, and what it listens on with the others."""
+
+    post: Post
+    inherited: Inherited
+
+
+def _supervised(settings: Settings, count: int, work: Callable[[Place], int]) -> int:
+    """Run *work* in so many processes; the exit status."""
+    from vary_proxy.inherited import reserve
+    from vary_proxy.supervisor import Supervisor
+
+    import_module("vary_proxy.app")  # once, before the workers are forked
+    try:
+        inherited = reserve(settings, count)
+    except ListenError as error:
+        _tell(f"not started: {error}")
+        return NOT_STARTED
+    if settings.store.type == "memory":
+        each = written_size(settings.store.memory.max)
+        _tell(f"warning: each of {count} workers keeps a store of its own, {each}; redis is shared")
+
+    def announce() -> None:
+        for line in announcement(settings, inherited.addresses(settings)):
+            _tell(line)
+
+    def place(post: Post) -> int:
+        inherited.keep(post.slot)
+        form = f"%(levelname)s worker {post.slot}: %(message)s"
+        logging.basicConfig(level=settings.log.level.upper(), format=form, force=True)
+        return work(Place(post, inherited))
+
+    try:
+        return Supervisor(count, place, announce, _tell).run()
+    finally:
+        inherited.close()
+
+
+def _tell(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -64,38 +125,53 @@ def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
-async def serve(configuration: Loaded, reread: Callable[[], Loaded], *, watch: bool) -> int:
+async def serve(
+    configuration: Loaded, reread: Callable[[], Loaded], *, watch: bool, place: Place | None = None
+) -> int:
     """Run until a signal; the exit status."""
     from vary_proxy.app import App
-    from vary_proxy.server import ListenError
     from vary_proxy.tasks import Tasks
 
     signals = _Signals(asyncio.get_running_loop())
-    app = App(configuration, reread=reread)
+    app = App(configuration, reread=reread, inherited=None if place is None else place.inherited)
     tasks = Tasks()
+    if place is not None:
+        signals.join(place.post)
+        if place.post.again:
+            await app.reload(alone=True)  # to stand where the others stand by now
     try:
         addresses = await app.start()
     except (ListenError, OSError) as error:
-        click.echo(f"not started: {error}", err=True)
+        _report(place, str(error))
         return NOT_STARTED
-    for line in announcement(configuration.settings, addresses):
-        click.echo(line, err=True)
+    _report(place, "", announcement(configuration.settings, addresses))
     try:
         tasks.spawn(_on_hangup(app, signals), "reload")
         if watch:
             tasks.spawn(app.watch(), "watch")
         await signals.first.wait()
+        if place is None:
+            _tell("draining; a second signal ends now")
         return await _drained(app.drain(patient=signals.patient), signals)
     finally:
         await tasks.close()
         await app.close()
 
 
+def _report(place: Place | None, failure: str, lines: Sequence[str] = ()) -> None:
+    """Say how the start went: the supervisor speaks for its workers."""
+    if place is not None:
+        place.post.report(failure)
+        return
+    for line in (f"not started: {failure}",) if failure else lines:
+        _tell(line)
+
+
 async def _on_hangup(app: App, signals: _Signals) -> None:
     while True:
         await signals.hangup.wait()
         signals.hangup.clear()
-        await app.reload()
+        await app.reload(alone=True)  # a supervisor tells every worker
 
 
 class _Signals:
@@ -110,6 +186,19 @@ class _Signals:
             loop.add_signal_handler(number, self._take, number)
         loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
 
+    def join(self, post: Post) -> None:
+        """Take what the supervisor passes on; end as by SIGTERM when it is gone."""
+        from vary_proxy.supervisor import listen_to_signals
+
+        loop = asyncio.get_running_loop()
+
+        def orphaned() -> None:
+            loop.remove_reader(post.life)
+            self._take(signal.SIGTERM)
+
+        loop.add_reader(post.life, orphaned)
+        listen_to_signals()
+
     def _take(self, number: signal.Signals) -> None:
         if self.first.is_set():
             self.second.set()
@@ -121,7 +210,6 @@ class _Signals:
 async def _drained(drain: Coroutine[Any, Any, bool], signals: _Signals) -> int:
     from vary_proxy.tasks import Tasks
 
-    click.echo("draining; a second signal ends now", err=True)
     tasks = Tasks()
     draining = tasks.spawn(drain, "drain")
     impatient = tasks.spawn(signals.second.wait(), "second signal")
