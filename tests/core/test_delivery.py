@@ -132,8 +132,18 @@ def test_14_2_ranges_that_are_ignored(asked, one):
 
 @pytest.mark.parametrize("range_", [b"bytes=10-", b"bytes=-0", b"bytes=99-100, 50-60"])
 def test_15_5_17_nothing_of_it_is_to_be_had(range_):
-    plan = composed(request(range=range_), stored(etag=b'"1"', content_type=b"text/plain"))
+    one = stored(
+        etag=b'"1"',
+        content_type=b"text/plain",
+        cache_control=b"public, max-age=60",
+        expires=b"Sun, 22 Nov 2026 00:00:00 GMT",
+        cdn_cache_control=b"max-age=60",
+    )
+    plan = composed(request(range=range_), one)
     assert (plan.status, plan.pieces) == (416, ())
+    # Else a cache after us could keep it, and answer requests for the whole with it.
+    assert plan.fields.get(b"cache-control") == b"no-store"
+    assert not {b"expires", b"cdn-cache-control", b"etag"} & plan.fields.names()
     assert plan.fields.get(b"content-range") == b"bytes */10"
     assert plan.fields.get(b"content-length") == b"0"
     assert b"content-type" not in plan.fields

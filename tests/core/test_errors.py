@@ -33,6 +33,9 @@ def test_it_is_plain_and_never_stored() -> None:
 
 def test_what_is_empty_is_left_out() -> None:
     assert not {b"vary", b"date"} & reply(vary=b"").fields.names()
+    nobodys = reply(proxy_error="", cache_detail="only-if-cached").fields
+    assert b"proxy-status" not in nobodys
+    assert nobodys.get(b"cache-status") == b"vary-proxy; detail=only-if-cached"
 
 
 @pytest.mark.parametrize("close", [True, False])

@@ -23,6 +23,9 @@ _NOT_IN_304 = frozenset(
     + (b"content-range", b"content-md5", b"content-digest", b"repr-digest", b"digest")
     + (b"content-disposition", b"transfer-encoding", b"accept-ranges")
 )
+_NOT_IN_416 = (_NOT_IN_304 - {b"accept-ranges"}) | frozenset(
+    (b"etag", b"last-modified", b"expires", b"pragma", b"cdn-cache-control", b"surrogate-control")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,9 @@ def _partial(request: Request, stored: StoredResponse, fields: Fields, length: i
 
 def _unsatisfiable(fields: Fields, total: int) -> Plan:
     told: tuple[Pair, ...] = ((b"content-range", b"bytes */%d" % total), (b"content-length", b"0"))
-    kept = fields.without(_NOT_IN_304 | {b"etag", b"last-modified"})
+    # A cache after us may keep any status that states a lifetime, and would answer whole GETs
+    # with it: what the document may do, this must not.
+    kept = fields.without(_NOT_IN_416).replaced(b"cache-control", b"no-store")
     return Plan(416, kept.plus(told))
 
 

@@ -23,12 +23,13 @@ def error_reply(
     """A plain-text reply that says what happened and what to do.
 
     *proxy_error* is a token of RFC 9209 §2.3; *cache_detail* the token of Cache-Status, by
-    default the same. An empty *vary* or *date* leaves the field out. *close* ends the
-    connection, for when the request was not read to its end.
+    default the same. An empty *proxy_error*, for what is nobody's failure, *vary* or *date*
+    leaves its field out. *close* ends the connection, for when the request was not read to its end.
     """
     phrase = HTTPStatus(status).phrase
     body = f"{status} {phrase}\n{message}\n".encode("ascii", "replace")
     detail = (cache_detail or proxy_error).encode("ascii")
+    failed = proxy_error.encode("ascii")
     fields = [
         (b"date", date),
         (b"content-type", b"text/plain; charset=utf-8"),
@@ -36,7 +37,7 @@ def error_reply(
         (b"cache-control", b"no-store"),
         (b"vary", vary),
         (b"cache-status", b"vary-proxy; detail=" + detail),
-        (b"proxy-status", b"vary-proxy; error=" + proxy_error.encode("ascii")),
+        (b"proxy-status", failed and b"vary-proxy; error=" + failed),
     ]
     return Reply(
         status,
