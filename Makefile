@@ -8,7 +8,7 @@ NODE   := tests/node/node_modules
 
 # ORIGIN  an origin to stand in front of; without it, `make run` shows the demo
 # LISTEN  the address to serve on
-# ARGS    further arguments, for vary-proxy or for pytest
+# ARGS    further arguments, for vary-proxy, pytest or the benchmark
 ORIGIN ?=
 LISTEN ?=
 ARGS   ?=
@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format clean system
+.PHONY: help run test bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ run: $(RUNTIME) ## the demo; with ORIGIN=https://… the proxy in front of it (L
 
 test: lint system $(NPM) ## format check, lint, types and all tests, as CI does (ARGS="-k name")
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(RUNTIME) ## CPU per request beside nginx and Varnish; the record is bench/RESULTS.md (ARGS=--quick)
+	@PROGRAMS='nginx:nginx-light:nginx varnishd:varnish:varnish wrk:wrk:wrk' $(SETUP) system
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(DEV) ## format check, lint and types
 	$(BIN)/ruff format --check .

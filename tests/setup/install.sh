@@ -4,8 +4,9 @@
 #   install.sh venv        the virtual environment $VENV, by $PYTHON
 #   install.sh pip ARGS…   Python packages into it
 #   install.sh npm         the Node packages that tests use
-#   install.sh system      the programs that tests use: by apt-get where we are root on Debian,
-#                          elsewhere named, with the way to get them
+#   install.sh system      the programs that tests use, or those that $PROGRAMS lists in that
+#                          form: by apt-get where we are root on Debian, elsewhere named, with
+#                          the way to get them
 #
 # Whatever cannot be had is an error: no test is skipped for want of a program.
 set -eu
@@ -14,7 +15,7 @@ PYTHON=${PYTHON:-python3}
 VENV=${VENV:-.venv}
 
 # command : Debian package : Homebrew formula
-PROGRAMS="
+PROGRAMS=${PROGRAMS:-"
 curl:curl:curl
 node:nodejs:node
 npm:npm:node
@@ -23,7 +24,7 @@ memcached:memcached:memcached
 nginx:nginx-light:nginx
 wrk:wrk:wrk
 chromium:chromium:chromium
-"
+"}
 
 say() { printf '%s\n' "$*" >&2; }
 
