@@ -63,7 +63,7 @@ class App:
         self.eyes = Eyes(loaded.settings, clock)
         self.observers: list[Observer] = self.eyes.observers
         self.tasks = Tasks()
-        self.store = opened(loaded.settings.store, self.tasks, clock)
+        self.store = opened(loaded.settings.store, self.tasks, clock, self.eyes.tally)
         self.origins = {
             name: HttpOrigin(origin_options(one)) for name, one in loaded.settings.origins.items()
         }

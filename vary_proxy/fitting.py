@@ -11,13 +11,19 @@ from vary_proxy.core.wire import HeadLimits
 from vary_proxy.httpclient import OriginOptions
 from vary_proxy.server import ServerOptions
 from vary_proxy.store.base import Store
+from vary_proxy.store.breaker import Observer
 from vary_proxy.store.opening import open_store
 from vary_proxy.tasks import Tasks
 
 _DEFAULT_TIER_OBJECT = 1 << 20  # bytes; the biggest body kept in front of a shared store
 
 
-def opened(store: said.Store, tasks: Tasks, clock: Callable[[], float]) -> Store:
+def opened(
+    store: said.Store,
+    tasks: Tasks,
+    clock: Callable[[], float],
+    observer: Observer | None = None,
+) -> Store:
     """The store that the configuration names. Raises ValueError when it cannot be used."""
     memory = store.memory
     most = memory.max_object
@@ -36,6 +42,7 @@ def opened(store: said.Store, tasks: Tasks, clock: Callable[[], float]) -> Store
         max_object=store.max_object,
         timeout=store.timeout,
         on_error=store.on_error,
+        observer=observer,
     )
 
 

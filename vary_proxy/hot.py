@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from vary_proxy.core import freshness, ranges
@@ -82,8 +83,9 @@ class Answer:
         self.tag = tag if entity_tag(tag) is not None else None
         self.modified = stored.fields.get(b"last-modified")
         # For the log: what 200, 304 and 206 were, without their bodies.
+        record = replace(reply.record, tier="")  # whoever is answered here asks no other tier
         self.records = tuple(
-            Reply(status, reply.fields, record=reply.record) for status in (reply.status, 304, 206)
+            Reply(status, reply.fields, record=record) for status in (reply.status, 304, 206)
         )
 
 

@@ -17,7 +17,8 @@ from vary_proxy.core.message import Record, Reply, Request
 from vary_proxy.origin import Interim, Naming, Origin, OriginFailure, OriginResponse
 
 BOUNDS = (
-    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+    0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    30.0,
 )  # fmt: skip
 REMEMBERED = 180  # seconds of history, one Moment each
 _MOST_PAIRS = 24  # of Vary, for one rule

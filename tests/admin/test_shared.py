@@ -1,0 +1,123 @@
+"""Purges of a store that two proxies share: what one purges is gone from both."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.admin.conftest import ADMIN, Origin, Proxy, Start
+from tests.store.servers import RedisServer
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+async def pair(
+    start: Start, redis: RedisServer, request: pytest.FixtureRequest
+) -> tuple[Proxy, Proxy]:
+    name = "".join(one for one in request.node.name if one.isalnum())[:60]
+    more = f"{ADMIN}store: {{type: redis, url: {redis.url}, namespace: {name}}}\n"
+    return await start(more), await start(more)
+
+
+async def become(pair: tuple[Proxy, Proxy], target: str, stored: bool) -> None:
+    """Wait until both answer from the cache, or until neither does."""
+    host = {"Host": "one.example", "Cache-Control": "only-if-cached"}
+    wanted = {200} if stored else {504}
+    async with asyncio.timeout(10):
+        while {(await one.ask(one.url + target, headers=host)).status for one in pair} != wanted:
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize(
+    ("body", "resources"),
+    [
+        ({"url": "http://one.example/a"}, 1),
+        ({"url": "http://one.example/a", "headers": {"Origin": "https://a.example"}}, 0),
+        ({"prefix": "http://one.example/a"}, 1),
+        ({"tag": "news"}, None),
+        ({"all": True}, None),
+    ],
+)
+async def test_what_one_purges_both_forget(
+    pair: tuple[Proxy, Proxy], origin: Origin, body: dict[str, Any], resources: int, soft: bool
+) -> None:
+    origin.fields = {"Cache-Tag": "news"}
+    await pair[0].ask(f"{pair[0].url}/a", headers={"Host": "one.example"})
+    origin.fields = {}
+    await pair[0].ask(f"{pair[0].url}/b", headers={"Host": "one.example"})
+    await become(pair, "/a", stored=True)
+    await become(pair, "/b", stored=True)
+    answer = await pair[0].purge(**body, soft=soft)
+    assert answer.status == 200, answer.text
+    assert answer.json()["resources"] == resources
+    assert answer.json()["done"] is True
+    await become(pair, "/a", stored=resources == 0)
+    await become(pair, "/b", stored="all" not in body)
+
+
+async def test_a_dry_run_shows_what_it_can(pair: tuple[Proxy, Proxy]) -> None:
+    await pair[0].ask(f"{pair[0].url}/a", headers={"Host": "one.example"})
+    await become(pair, "/a", stored=True)
+    answer = await pair[0].purge(prefix="/", dry_run=True)
+    assert answer.json()["resources"] == 1
+    refused = await pair[0].purge(tag="news", dry_run=True)
+    assert refused.status == 400
+    assert "dry run" in refused.json()["error"]
+    await become(pair, "/a", stored=True)
+
+
+async def test_lookups_say_which_tier_answered(pair: tuple[Proxy, Proxy]) -> None:
+    one, other = pair
+    await one.ask(f"{one.url}/a", headers={"Host": "one.example"})
+    await become(pair, "/a", stored=True)
+    text = await other.metrics()
+    assert 'vary_proxy_cache_lookups_total{result="hit",tier="shared"}' in text
+    in_memory = 'vary_proxy_cache_lookups_total{result="hit",tier="memory"}'
+    async with asyncio.timeout(10):  # memory is believed once its subscription is there
+        while in_memory not in await other.metrics():
+            await other.ask(f"{other.url}/a", headers={"Host": "one.example"})
+
+
+async def test_a_purge_while_the_store_is_away_is_made_up_for(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = RedisServer(tmp_path_factory.mktemp("away"))
+    server.start()
+    try:
+        proxy = await start(f"{ADMIN}store: {{type: redis, url: {server.url}}}\n")
+        await proxy.get("/a")
+        server.kill()
+        answer = await proxy.purge(url=f"{proxy.url}/a")
+        assert answer.status == 200
+        assert not await proxy.is_stored("/a")
+    finally:
+        server.kill()
+
+
+async def test_operations_on_the_store_are_timed_and_their_failures_counted(
+    start: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = RedisServer(tmp_path_factory.mktemp("timed"))
+    server.start()
+    try:
+        proxy = await start(f"store: {{type: redis, url: {server.url}}}\n")
+        await proxy.get("/a")
+        assert "vary_proxy_store_duration_seconds_count{op=" in await proxy.metrics()
+        assert "vary_proxy_store_errors_total{" not in await proxy.metrics()
+        server.kill()
+        assert (await proxy.get("/b")).status == 200
+        assert "vary_proxy_store_errors_total{kind=" in await proxy.metrics()
+        assert (await proxy.ask(f"{proxy.probes}/readyz")).status == 200  # the origin answers
+    finally:
+        server.kill()
