@@ -127,7 +127,10 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "sort": "Order of parameters does not matter.",
     },
     "KeyRule": {
-        "origin": "How Origin partitions the store.",
+        "origin": (
+            "How Origin partitions the store: exact; presence, which stores answers for all (*) "
+            "alone; verdict and ignore, where the rule owns CORS."
+        ),
         "query": "How the query enters the key; byte for byte unless said otherwise.",
     },
     "TtlRule": {

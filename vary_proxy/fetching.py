@@ -241,7 +241,7 @@ class Fetcher:
         selecting = ask.select(key_names(effective, ask.policy))
         make = validation.adopt if ask.filling else validation.freshen
         fresh = make(stored, fields, selecting, requested, self._clock())
-        if not storing.still_shared(ask.request, fresh):
+        if not storing.still_shared(ask.request, fresh, ask.policy):
             return fresh, None
         left = storing.kept(fresh.fields, fresh.directives)
         cookies = fresh.directives.public or ask.policy.cache.store_set_cookie
@@ -281,7 +281,9 @@ _OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of 
 _RANGE = frozenset((b"range", b"if-range"))
 _FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
-_BY_REQUESTER = frozenset(("request-no-store", "authorization", "method", "presigned"))
+_BY_REQUESTER = frozenset(
+    ("request-no-store", "authorization", "method", "presigned", "of-one-origin")
+)
 
 
 def _sole(ask: Ask) -> StoredResponse | None:

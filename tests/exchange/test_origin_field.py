@@ -10,13 +10,14 @@ import pytest
 from tests.exchange.conftest import Edge, Said
 from vary_proxy.core.corspolicy import compile_policy
 from vary_proxy.core.message import Request
-from vary_proxy.core.policy import CorsMode, OriginHeader, Policy
+from vary_proxy.core.policy import CachePolicy, CorsMode, OriginHeader, OriginKey, Policy
 
 A, B, FAKE = b"https://a.example", b"https://b.example", b"https://edge.example"
 OWNED = Policy(
     cors=compile_policy("list", origins=["https://a.example", "https://b.example"]),
     cors_mode=CorsMode.OVERRIDE,
 )
+PRESENCE = Policy(cache=CachePolicy(origin_key=OriginKey.PRESENCE))
 STRIP = Policy(origin_header=OriginHeader.STRIP)
 INJECT = Policy(origin_header=OriginHeader.INJECT, origin_value=FAKE)
 
@@ -70,3 +71,33 @@ async def test_what_is_filled_in_is_each_requesters_own(edges: Callable[..., Edg
         assert reply["access-control-allow-origin"] == origin
     assert (await edge.get("/a"))["access-control-allow-origin"] is None
     assert edge.origin.asked == 1
+
+
+@pytest.mark.parametrize("mode", [CorsMode.PASSTHROUGH, CorsMode.FILL])
+async def test_where_presence_counts_no_answer_of_one_site_reaches_another(
+    edges: Callable[..., Edge], mode: CorsMode
+) -> None:
+    edge = edges(replace(PRESENCE, cors=OWNED.cors, cors_mode=mode))
+    edge.origin.handler = echo
+    assert (await edge.get("/a")).cache_status.endswith("stored")
+    for origin in (A, B, A):
+        reply = await edge.get("/a", origin=origin)
+        assert reply["access-control-allow-origin"] == origin
+        assert "stored" not in reply.cache_status
+    edge.origin.handler = lambda request: Said(200, ((b"cache-control", b"max-age=60"),), b"x")
+    await edge.get("/b", origin=B)  # nothing at all may be a stranger's answer
+    assert edge.store.stats().stored_responses == 1
+
+
+async def test_where_presence_counts_an_answer_for_all_is_stored_once(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(PRESENCE)
+    fields = ((b"cache-control", b"max-age=60"), (b"access-control-allow-origin", b"*"))
+    edge.origin.handler = lambda request: Said(
+        200, fields if b"origin" in request.fields else fields[:1], b"x"
+    )
+    for named in ({}, {"origin": A}, {"origin": B}, {}):
+        reply = await edge.get("/a", **named)
+        assert reply["access-control-allow-origin"] == (b"*" if named else None)
+    assert edge.origin.asked == 2

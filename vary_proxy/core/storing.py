@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vary_proxy.core import freshness, keys
 from vary_proxy.core.directives import ResponseDirectives, field_names, of_request, of_response
 from vary_proxy.core.message import Fields, Request, Response
-from vary_proxy.core.policy import CachePolicy, Policy
+from vary_proxy.core.policy import CachePolicy, CorsMode, OriginHeader, OriginKey, Policy
 from vary_proxy.core.ranges import content_range
 from vary_proxy.core.stored import Part, StoredResponse
 from vary_proxy.core.vary import EffectiveVary
@@ -83,7 +83,20 @@ def _by_request(
         return "presigned"
     if b"authorization" in request.fields and not shares_authorized(said):
         return "authorization"
-    return ""
+    return "of-one-origin" if is_of_one(request, response.fields, policy) else ""
+
+
+def is_of_one(request: Request, fields: Fields, policy: Policy) -> bool:
+    """True where ``Origin`` counts by its presence, and this is not an answer for everybody.
+
+    A key that holds all who send ``Origin`` to be one is right for the answer ``*`` alone: any
+    other grant is one site's, and none at all may be a stranger's.
+    """
+    if policy.cache.origin_key is not OriginKey.PRESENCE or b"origin" not in request.fields:
+        return False
+    shown = policy.origin_header in (OriginHeader.AUTO, OriginHeader.FORWARD)
+    theirs = policy.cors_mode in (CorsMode.PASSTHROUGH, CorsMode.FILL)
+    return shown and theirs and fields.combined(b"access-control-allow-origin") != b"*"
 
 
 def shares_authorized(said: ResponseDirectives) -> bool:
@@ -159,9 +172,9 @@ def kept(fields: Fields, said: ResponseDirectives) -> Fields:
     return fields.without(listed - {b"cache-control", b"vary"}) if listed else fields
 
 
-def still_shared(request: Request, freshened: StoredResponse) -> bool:
+def still_shared(request: Request, freshened: StoredResponse, policy: Policy) -> bool:
     """False when a 304, or an answer to HEAD, took back that the response may be shared."""
     said = freshened.directives
-    if said.no_store or said.private is True:
+    if said.no_store or said.private is True or is_of_one(request, freshened.fields, policy):
         return False
     return b"authorization" not in request.fields or shares_authorized(said)
