@@ -1,0 +1,238 @@
+"""Several workers: one port, one voice, and one end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lifecycle.command import Command, Letters, get, letters, soon
+
+
+@pytest.fixture
+def start() -> Iterator[type[Command]]:
+    made: list[Command] = []
+
+    class Kept(Command):
+        def __init__(self, *args: str) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    yield Kept
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def origin() -> Iterator[tuple[str, type[Letters]]]:
+    with letters("A") as made:
+        yield made
+
+
+def flags(url: str, *more: str, workers: int = 2) -> list[str]:
+    said = ["--origin", url, "--listen", "127.0.0.1:0", "--workers", str(workers)]
+    settings = ["server.drain.delay=0", "log.access=off", "probes.address=127.0.0.1:0", *more]
+    return said + [word for one in settings for word in ("--set", one)]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def requests_counted(probes: int) -> int:
+    page = get(probes, "/metrics").decode()
+    lines = re.findall(r"^vary_proxy_requests_total\{.*\} (\S+)$", page, re.MULTILINE)
+    return int(sum(map(float, lines)))
+
+
+def test_they_share_a_port_and_speak_with_one_voice(start, origin) -> None:  # type: ignore[no-untyped-def]
+    probes = free_port()
+    proxy = start(*flags(origin[0], f"probes.address=127.0.0.1:{probes}"))
+    port = proxy.port()
+    assert [line.split(" ")[0] for line in proxy.said] == [
+        "warning:",
+        "listening",
+        "origin",
+        "store",
+    ]
+    assert "each of 2 workers keeps a store of its own" in proxy.said[0]
+    assert len(proxy.workers()) == 2
+    for _ in range(40):
+        assert get(port) == b"AA"
+    shares = {requests_counted(probes) for _ in range(12)}
+    assert shares == {40}  # whoever answers: the sum
+    assert get(probes, "/readyz") == b"ready\n"
+    proxy.send(signal.SIGTERM)
+    assert proxy.ends() == 0
+    assert [line for line in proxy.said if "draining" in line] == [
+        "draining; a second signal ends now"
+    ]
+
+
+def test_both_answer(start, origin) -> None:  # type: ignore[no-untyped-def]
+    proxy = start(*flags(origin[0]))
+    port = proxy.port()
+    one, other = proxy.workers()
+    for stopped, answering in ((one, other), (other, one)):
+        os.kill(stopped, signal.SIGSTOP)
+        outcomes: set[str] = set()
+        for _ in range(60):  # some connections are dealt to each of them
+            try:
+                assert get(port, timeout=0.5) == b"AA"
+                outcomes.add("answered")
+            except TimeoutError:
+                outcomes.add("waits")
+            if len(outcomes) == 2:
+                break
+        os.kill(stopped, signal.SIGCONT)
+        assert outcomes == {"answered", "waits"}, answering
+
+
+def test_a_fallen_worker_is_back_while_the_other_serves(start, origin) -> None:  # type: ignore[no-untyped-def]
+    proxy = start(*flags(origin[0]))
+    port = proxy.port()
+    for _ in range(3):
+        before = proxy.workers()
+        fallen = max(before)  # the youngest: from the second turn on, one that was restarted
+        os.kill(fallen, signal.SIGKILL)
+        began = time.monotonic()
+        soon(lambda fallen=fallen: len(set(proxy.workers()) - {fallen}) == 2, 5)
+        for _ in range(20):
+            assert get(port) == b"AA"
+        assert time.monotonic() - began < 5
+    proxy.hears("ended by signal 9; it is started again in 0.4 s")
+    proxy.send(signal.SIGINT)
+    assert proxy.ends() == 0
+
+
+def test_the_worst_status_counts(start, origin) -> None:  # type: ignore[no-untyped-def]
+    proxy = start(*flags(origin[0], "server.drain.timeout=100ms"))
+    with socket.create_connection(("127.0.0.1", proxy.port())) as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert origin[1].asked.wait(30)
+        proxy.send(signal.SIGTERM)
+        assert proxy.ends() == 4
+
+
+def test_a_running_request_is_finished_and_a_second_signal_ends_now(start, origin) -> None:  # type: ignore[no-untyped-def]
+    for second in (False, True):
+        origin[1].asked.clear()
+        origin[1].go.clear()
+        proxy = start(*flags(origin[0]))
+        port = proxy.port()
+        bodies: list[bytes] = []
+
+        def ask(port: int = port, bodies: list[bytes] = bodies) -> None:
+            try:
+                bodies.append(get(port, "/slow"))
+            except OSError:
+                bodies.append(b"cut")
+
+        client = threading.Thread(target=ask)
+        client.start()
+        assert origin[1].asked.wait(30)
+        proxy.send(signal.SIGTERM)
+        proxy.hears("draining")
+        if second:
+            proxy.send(signal.SIGTERM)
+            assert proxy.ends() == 130
+        origin[1].go.set()
+        client.join()
+        assert proxy.ends() == (130 if second else 0)
+        assert bodies == [b"cut" if second else b"AA"]
+
+
+def test_a_reload_reaches_all(start, origin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "p.yaml"
+
+    def written(url: str) -> None:
+        path.write_text(
+            f"listen: ['127.0.0.1:0']\norigins: {{main: '{url}'}}\nlog: {{access: off}}\n"
+            "server: {workers: 3, drain: {delay: 0s}}\n"
+        )
+
+    with letters("B") as (other, _):
+        written(origin[0])
+        proxy = start("-c", str(path), "--no-watch")
+        port = proxy.port()
+        assert {get(port) for _ in range(12)} == {b"AA"}
+        written(other)
+        proxy.send(signal.SIGHUP)
+        for slot in range(3):
+            proxy.hears(f"INFO worker {slot}: the configuration was reloaded")
+        assert {get(port) for _ in range(12)} == {b"BB"}
+        fallen = proxy.workers()[0]
+        os.kill(fallen, signal.SIGKILL)
+        soon(lambda: len(set(proxy.workers()) - {fallen}) == 3)
+        assert {get(port) for _ in range(24)} == {b"BB"}  # it begins where the others stand
+        path.write_text("rules: [")
+        proxy.send(signal.SIGHUP)
+        for slot in range(3):
+            proxy.hears(f"ERROR worker {slot}: not reloaded.*p.yaml:2:")
+        assert {get(port) for _ in range(12)} == {b"BB"}
+
+
+def test_a_taken_port_is_told_once(start, origin) -> None:  # type: ignore[no-untyped-def]
+    first = start(*flags(origin[0]))
+    port = first.port()
+    second = start(*flags(origin[0]), "--listen", f"127.0.0.1:{port}")
+    assert second.ends() == 1
+    (line,) = second.said
+    assert line.startswith(f"not started: cannot listen on 127.0.0.1:{port}: another program")
+
+
+def test_what_a_worker_cannot_do_is_told_once(start, origin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    proxy = start(*flags(origin[0], f"log.access={tmp_path}/none/access.log", workers=3))
+    assert proxy.ends() == 1
+    assert sum(line.startswith("not started: ") for line in proxy.said) == 1
+    assert not any(line.startswith("listening") for line in proxy.said)
+
+
+def test_a_unix_socket_is_shared(start, origin, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "p.sock"
+    proxy = start(*flags(origin[0]), "--listen", f"unix:{path}")
+    proxy.hears("^store ")
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(30)
+            client.connect(str(path))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: client.recv(65536), b""))
+
+    assert all(ask().endswith(b"AA") for _ in range(10))
+    fallen = proxy.workers()[0]
+    os.kill(fallen, signal.SIGKILL)
+    assert all(ask().endswith(b"AA") for _ in range(10))
+    proxy.send(signal.SIGTERM)
+    assert proxy.ends() == 0
+    assert not path.exists()
+
+
+def test_workers_end_with_their_supervisor(start, origin) -> None:  # type: ignore[no-untyped-def]
+    proxy = start(*flags(origin[0]))
+    proxy.port()
+    workers = proxy.workers()
+    assert len(workers) == 2
+    proxy.send(signal.SIGKILL)
+    soon(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers) or _ended(workers))
+
+
+def _ended(pids: list[int]) -> bool:
+    """True when all are gone, or are only waiting to be collected."""
+    states = []
+    for pid in pids:
+        try:
+            states.append(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0])
+        except FileNotFoundError:
+            continue
+    return set(states) <= {"Z"}
