@@ -79,7 +79,7 @@ class _Admin:
         self._eyes = eyes
 
     async def stats(self, _: web.Request) -> web.Response:
-        return _json(overview.overview(self._app, self._eyes))
+        return _json(await overview.overview(self._app, self._eyes))
 
     async def config(self, _: web.Request) -> web.Response:
         loaded = self._app.loaded
@@ -88,7 +88,8 @@ class _Admin:
     async def inspect(self, request: web.Request) -> web.Response:
         url = request.query.get("url", "")
         found = await self._app.purger.found(url)
-        return _json({"url": url, "variants": overview.inspected(found, self._now())})
+        variants = overview.inspected(found, self._eyes.clock())
+        return _json({"url": url, "variants": variants + await self._eyes.others_hold(url)})
 
     async def explain(self, request: web.Request) -> web.Response:
         asked = await _body(request, ExplainBody)
@@ -111,10 +112,6 @@ class _Admin:
             raise web.HTTPUnsupportedMediaType(text="send application/json")
         outcome = await self._app.reload()
         return _json(outcome, 200 if outcome.ok else 422)
-
-    def _now(self) -> float | None:
-        tally = self._eyes.tally
-        return None if tally is None else tally.clock()
 
 
 def purge_told(purge: Purge, purged: Purged) -> dict[str, Any]:

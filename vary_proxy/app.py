@@ -108,14 +108,12 @@ class App:
     async def _met(self, inherited: Inherited) -> Peers:
         """Those who share our port, ready to be asked and answered."""
 
-        async def metrics(_: bytes) -> bytes:
-            return self.eyes.page()
-
         async def reload(_: bytes) -> bytes:
             return msgspec.json.encode(await self.reload(alone=True))
 
         peers = Peers(inherited.own, inherited.others())
-        await peers.serve({"metrics": metrics, "reload": reload})
+        await peers.serve({**self.eyes.answers(self), "reload": reload})
+        self.purger.ask = peers.ask
         return peers
 
     def _listeners(self) -> Iterator[Listener]:

@@ -7,8 +7,10 @@ Without such a listener nothing is counted, and neither the listeners' modules n
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from vary_proxy.blocked import BlockedRequests
 from vary_proxy.config import Loaded
@@ -52,6 +54,7 @@ class Eyes:
         self.tally: Tally | None = None
         if settings.probes.address is not None or settings.admin.address is not None:
             self.tally = Tally(clock, tiers=settings.store.type != "memory")
+        self.clock = clock
         self.started = clock()
         self.listening = False  # set when traffic can come
         self.inherited: Inherited | None = None  # where it is one of several workers
@@ -111,6 +114,31 @@ class Eyes:
     def page(self) -> bytes:
         """The metrics of this worker alone; nothing where none are asked for."""
         return b"" if self._metrics is None else self._metrics.render()[0]
+
+    def answers(self, app: Watchable) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
+        """What other workers may ask of this one, by the verb."""
+        from vary_proxy import overview, together
+
+        async def metrics(_: bytes) -> bytes:
+            return self.page()
+
+        async def stats(_: bytes) -> bytes:
+            return msgspec.msgpack.encode(together.own(app, self))
+
+        async def inspect(url: bytes) -> bytes:
+            found = await app.purger.found(url.decode())
+            return msgspec.json.encode(overview.inspected(found, self.clock()))
+
+        return {
+            "metrics": metrics, "stats": stats, "inspect": inspect, "purge": app.purger.echo,
+        }  # fmt: skip
+
+    async def others_hold(self, url: str) -> list[dict[str, Any]]:
+        """What the memories of the other workers hold of *url*."""
+        if self.peers is None or (self.tally is not None and self.tally.tiers):
+            return []
+        answers = await self.peers.ask("inspect", url.encode())
+        return [one for answer in answers for one in msgspec.json.decode(answer)]
 
     def _made(self, app: Watchable) -> Metrics:
         from vary_proxy.metrics import Metrics, Sources

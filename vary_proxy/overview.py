@@ -6,14 +6,16 @@ last seconds in which something happened.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vary_proxy import __version__
+from vary_proxy import __version__, together
+from vary_proxy.core import freshness
 from vary_proxy.core.policy import Policy
-from vary_proxy.tally import BOUNDS, FROM_CACHE, Tally, Timed
+from vary_proxy.store.base import StoreStats
+from vary_proxy.tally import BOUNDS, FROM_CACHE, Timed
+from vary_proxy.together import Seen
 
 if TYPE_CHECKING:
     from vary_proxy.eyes import Eyes, Watchable
@@ -23,16 +25,16 @@ HISTORY = (
 )  # fmt: skip
 
 
-def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
+async def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
     """All of it. Seconds, bytes, Unix instants; a quantile is None where nothing was timed."""
-    tally = eyes.tally or Tally()
-    now = tally.clock()
+    tally = await together.everybody(app, eyes)
+    now = eyes.clock()
     return {
         "version": __version__,
         "state": eyes.unready(app) or "ready",
-        "reloaded": app.last_reload_ok,
+        "reloaded": tally.reloaded,
         "now": now,
-        "uptime": max(0.0, now - eyes.started),
+        "uptime": max(0.0, now - tally.started),
         "totals": _totals(tally),
         "latency": {
             "cache": _latency(one for (_, c), one in tally.timed.items() if c in FROM_CACHE),
@@ -43,7 +45,7 @@ def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
         "vary": [
             {"rule": rule, "said": said, "sent": sent, "count": count}
             for rule, pairs in tally.pairs.items()
-            for (said, sent), count in pairs.most_common()
+            for (said, sent), count in Counter(pairs).most_common()
         ],
         "cors": _rows(("rule", "decision", "reason"), tally.cors),
         "preflights": _rows(("rule", "result"), tally.preflights),
@@ -57,16 +59,16 @@ def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
                 "path": one.path,
                 "at": one.at,
             }
-            for one in eyes.blocked.top()
+            for one in tally.blocked[:50]
         ],
         "stores": _rows(("result", "reason"), tally.stores),
         "origins": _origins(app, tally),
-        "store": _store(app),
+        "store": _store(app, tally.stats),
         "history": [[getattr(moment, name) for name in HISTORY] for moment in tally.history],
     }
 
 
-def _totals(tally: Tally) -> dict[str, int]:
+def _totals(tally: Seen) -> dict[str, int]:
     requests = tally.requests.items()
     return {
         "requests": sum(tally.requests.values()),
@@ -84,7 +86,7 @@ def _totals(tally: Tally) -> dict[str, int]:
 _REPAIRS = frozenset(("added", "repaired", "replaced", "stripped"))
 
 
-def _rules(policies: Sequence[Policy], tally: Tally) -> list[dict[str, Any]]:
+def _rules(policies: Sequence[Policy], tally: Seen) -> list[dict[str, Any]]:
     requests = _summed((rule, n) for (rule, _, _, _), n in tally.requests.items())
     cached = _summed(
         (rule, n) for (rule, _, _, cache), n in tally.requests.items() if cache in FROM_CACHE
@@ -107,7 +109,7 @@ def _rules(policies: Sequence[Policy], tally: Tally) -> list[dict[str, Any]]:
     ]
 
 
-def _origins(app: Watchable, tally: Tally) -> list[dict[str, Any]]:
+def _origins(app: Watchable, tally: Seen) -> list[dict[str, Any]]:
     found = []
     for name, origin in app.loaded.settings.origins.items():
         codes = {code: n for (one, code), n in tally.asked.items() if one == name}
@@ -125,8 +127,8 @@ def _origins(app: Watchable, tally: Tally) -> list[dict[str, Any]]:
     return found
 
 
-def _store(app: Watchable) -> dict[str, Any]:
-    said, held = app.loaded.settings.store, app.store.stats()
+def _store(app: Watchable, held: StoreStats) -> dict[str, Any]:
+    said = app.loaded.settings.store
     return {
         "type": said.type,
         "max": said.memory.max,
@@ -137,10 +139,10 @@ def _store(app: Watchable) -> dict[str, Any]:
     }
 
 
-def _rows(names: Sequence[str], counts: Counter[Any]) -> list[dict[str, Any]]:
+def _rows(names: Sequence[str], counts: Mapping[Any, int]) -> list[dict[str, Any]]:
     return [
         {**dict(zip(names, key, strict=True)), "count": count}
-        for key, count in counts.most_common()
+        for key, count in Counter(counts).most_common()
     ]
 
 
@@ -172,11 +174,8 @@ def quantile(buckets: Sequence[int], share: float) -> float | None:
     return None
 
 
-def inspected(found: Iterable[Any], now: float | None = None) -> list[dict[str, Any]]:
+def inspected(found: Iterable[Any], now: float) -> list[dict[str, Any]]:
     """What is stored of a URL: one value for each variant."""
-    from vary_proxy.core import freshness
-
-    instant = time.time() if now is None else now
     return [
         {
             "key": _text(key).replace("\0", " "),
@@ -186,7 +185,7 @@ def inspected(found: Iterable[Any], now: float | None = None) -> list[dict[str, 
                 _text(name): None if value is None else _text(value)
                 for name, value in one.selecting
             },
-            "age": round(freshness.current_age(one, instant), 3),
+            "age": round(freshness.current_age(one, now), 3),
             "lifetime": freshness.stored_lifetime(one, policy.cache),
             "stale": one.stale,
             "bytes": one.body.length,

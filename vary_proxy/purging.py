@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from vary_proxy.asking import Ask
 from vary_proxy.core import keys
@@ -99,9 +101,27 @@ class Purger:
         self._store = store
         self._exchange = exchange
         self._policies = policies
+        self.ask: Callable[[str, bytes], Awaitable[list[bytes]]] | None = None  # other workers
 
     async def run(self, purge: Purge) -> Purged:
         """Raises BadPurge, and the store's Unsupported where it cannot list its keys."""
+        purged = await self._here(purge)
+        if self.ask is None:
+            return purged
+        answers = await self.ask("purge", msgspec.msgpack.encode(purge))
+        return _joined([purged, *(msgspec.msgpack.decode(one, type=Purged) for one in answers)])
+
+    async def echo(self, said: bytes) -> bytes:
+        """Do what another worker was asked to; what came of it."""
+        purge = msgspec.msgpack.decode(said, type=Purge)
+        purged = Purged()
+        if not isinstance(self._store, LayeredStore):
+            purged = await self._here(purge)
+        elif not purge.dry_run:  # the store is everybody's, what is under way is not
+            self._exchange().forget(self._matching(purge))
+        return msgspec.msgpack.encode(purged)
+
+    async def _here(self, purge: Purge) -> Purged:
         matches = self._matching(purge)
         if not purge.dry_run:
             self._exchange().forget(matches)
@@ -241,6 +261,17 @@ class Purger:
                 await asyncio.sleep(0)
             if matches(key) and (resource := self._store.look(key)) is not None:
                 yield key, resource
+
+
+def _joined(several: list[Purged]) -> Purged:
+    resources = [one.resources for one in several]
+    responses = [one.stored_responses for one in several]
+    return Purged(_sum(resources), _sum(responses), all(one.done for one in several))
+
+
+def _sum(counts: list[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _any(key: bytes) -> bool:
