@@ -263,14 +263,14 @@ class Fetcher:
     async def _from_head(self, ask: Ask, head: Response, requested: float) -> None:
         """A response to HEAD freshens the stored response to GET, or ends its use (§4.3.5)."""
         stored = ask.stale
-        if stored is None or head.status != 200:
+        if stored is None or head.status not in (200, 404, 410):
             return
         if not validation.head_agrees(stored, head):
             await self._store.replace(ask.key, stored, stored.marked_stale())
             return
         effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
-        if effective.star:
-            return
+        if effective.star or not validation.shares_validator(stored, head):
+            return  # that nothing differs does not say that it is the same
         ask = replace(ask, filling=False)
         _, kept = self._freshened(ask, stored, head, effective, requested)
         if kept is not None:

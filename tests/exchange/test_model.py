@@ -9,7 +9,7 @@ import asyncio
 import os
 from dataclasses import replace
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
@@ -115,5 +115,8 @@ Cache.TestCase.settings = settings(
     deadline=None,
     derandomize="MODEL_STEPS" not in os.environ,
     suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate]
+    if "MODEL_STEPS" in os.environ
+    else list(Phase),
 )
 TestModel = Cache.TestCase

@@ -155,6 +155,14 @@ def shareable_body(stored: StoredResponse) -> bool:
     )
 
 
+def shares_validator(stored: StoredResponse, head: Response) -> bool:
+    """True when *head* carries a validator that *stored* has too, with the same value."""
+    return any(
+        (said := head.fields.get(name)) is not None and said == stored.fields.get(name)
+        for name in (b"etag", b"last-modified")
+    )
+
+
 def head_agrees(stored: StoredResponse, head: Response) -> bool:
     """True when a response to HEAD describes the very bytes stored (RFC 9111 §4.3.5)."""
     for name in (b"etag", b"last-modified"):
