@@ -61,12 +61,12 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     reader = argparse.ArgumentParser(prog="bench", description=__doc__)
     reader.add_argument("--quick", action="store_true", help="one short round")
     reader.add_argument("--rounds", type=int, default=5)
-    reader.add_argument("--seconds", type=float, default=2.0, help="for each server and round")
+    reader.add_argument("--seconds", type=int, default=2, help="for each server and round")
     reader.add_argument("--only", default="", help="names of scenarios, with commas")
     reader.add_argument("--out", default="", help="a file for the tables")
     asked = reader.parse_args(arguments)
     if asked.quick:
-        asked.rounds, asked.seconds = 1, 1.0
+        asked.rounds, asked.seconds = 1, 1
     unknown = sorted(set(filter(None, asked.only.split(","))) - set(BY_NAME))
     if unknown:
         reader.error(f"unknown: {', '.join(unknown)}; there are {', '.join(BY_NAME)}")
@@ -108,17 +108,17 @@ def _warm(scenario: Scenario, server: Process, origin: Process) -> None:
     if scenario.method == "GET" and scenario.unique < 1 and scenario.path != "/pass/":
         whole = replace(scenario, fields="", unique=0.0, status=200)
         for _ in range(10):
-            if drive(whole, server, origin, 1.0).origin_share < _HITS_ONLY:
+            if drive(whole, server, origin, 1).origin_share < _HITS_ONLY:
                 break
-    drive(scenario, server, origin, 1.0)
+    drive(scenario, server, origin, 1)
 
 
-def _memory(among: Servers, origin: Process, seconds: float) -> str:
+def _memory(among: Servers, origin: Process, seconds: int) -> str:
     """Bytes of memory for each stored object of 1 KiB, as Markdown."""
     rows = ["| server | stored | bytes each |", "|---|---|---|"]
     scenario = BY_NAME["miss-1k"]
     for name, server in among.items():
-        drive(replace(scenario, path="/cors/"), server, origin, 1.0)  # what all share is there now
+        drive(replace(scenario, path="/cors/"), server, origin, 1)  # what all share is there now
         before = server.memory()
         count = drive(scenario, server, origin, seconds * 2).requests
         grown = server.memory() - before
@@ -130,7 +130,7 @@ def _document(results: Mapping[str, report.Rounds], memory: str, asked: argparse
     command = "make bench" + (" ARGS=--quick" if asked.quick else "")
     parts = [
         "# What a request costs",
-        f"Measured on {date.today()} by `{command}`: {asked.rounds} rounds of {asked.seconds:g} s "
+        f"Measured on {date.today()} by `{command}`: {asked.rounds} rounds of {asked.seconds} s "
         "for each server; medians, in brackets the least and the most.",
         _machine(),
         "CPU is user and system time of all of a server's processes, per request. Ratios are made "

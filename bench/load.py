@@ -42,7 +42,7 @@ class Measure:
         return self.requests / self.seconds
 
 
-def drive(scenario: Scenario, server: Process, origin: Process, seconds: float) -> Measure:
+def drive(scenario: Scenario, server: Process, origin: Process, seconds: int) -> Measure:
     """Ask *server* as *scenario* says, for *seconds*. Raises Wrong for answers that are not due."""
     asked, used = asked_of(origin), server.cpu()
     result = _wrk(scenario, server, origin, seconds)
@@ -60,9 +60,9 @@ def drive(scenario: Scenario, server: Process, origin: Process, seconds: float) 
     )
 
 
-def _wrk(scenario: Scenario, server: Process, origin: Process, seconds: float) -> dict[str, int]:
+def _wrk(scenario: Scenario, server: Process, origin: Process, seconds: int) -> dict[str, int]:
     connections = str(scenario.connections)
-    command = [program("wrk", "wrk"), "-t1", "-c", connections, "-d", f"{seconds:g}s"]
+    command = [program("wrk", "wrk"), "-t1", "-c", connections, "-d", f"{seconds}s"]
     command += ["--timeout", "10s", "-s", str(HEADS), f"http://127.0.0.1:{server.port}/"]
     done = subprocess.run(
         pinned(LOAD_CORE, command),
