@@ -222,14 +222,19 @@ async def _drained(drain: Coroutine[Any, Any, bool], signals: _Signals) -> int:
         await tasks.close()
 
 
-def announcement(settings: Settings, addresses: list[str]) -> tuple[str, str, str]:
-    """What start-up says: where it listens, the origin, the store."""
+def announcement(settings: Settings, addresses: list[str]) -> tuple[str, ...]:
+    """What start-up says: where it listens, the origin, the store; then who may look on."""
     where = ", ".join(map(_address, settings.listen, addresses))
     origins = [(name, " ".join(map(str, one.urls))) for name, one in settings.origins.items()]
     whence = origins[0][1] if len(origins) == 1 else ", ".join(" ".join(one) for one in origins)
     store = settings.store
     held = f"memory, {written_size(store.memory.max)}" if store.type == "memory" else store.type
-    return f"listening on {where}", f"origin {whence}", f"store {held}"
+    told = [f"listening on {where}", f"origin {whence}", f"store {held}"]
+    for name, address in (("probes", settings.probes.address), ("admin", settings.admin.address)):
+        if address is not None and (address.path is not None or address.port):
+            scheme = "" if address.path is not None else "http://"
+            told.append(f"{name} on {scheme}{address}")
+    return tuple(told)
 
 
 def _address(said: Listen, bound: str) -> str:
