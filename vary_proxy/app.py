@@ -24,15 +24,15 @@ from vary_proxy.core.message import Reply, Request
 from vary_proxy.exchange import Exchange
 from vary_proxy.eyes import Eyes
 from vary_proxy.fastlane import FastLane
-from vary_proxy.fitting import opened, origin_options, server_options
+from vary_proxy.fitting import opened, server_options
 from vary_proxy.flights import Flights
 from vary_proxy.hot import Hot
-from vary_proxy.httpclient import HttpOrigin
 from vary_proxy.inherited import Inherited
 from vary_proxy.listening import Listener, ListenError
 from vary_proxy.peers import Peers
 from vary_proxy.purgemethod import PurgeMethod
 from vary_proxy.purging import Purger
+from vary_proxy.reaching import reached
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
 from vary_proxy.server import Observer, Server
 from vary_proxy.tasks import Tasks
@@ -65,7 +65,7 @@ class App:
         self.tasks = Tasks()
         self.store = opened(loaded.settings.store, self.tasks, clock, self.eyes.tally)
         self.origins = {
-            name: HttpOrigin(origin_options(one)) for name, one in loaded.settings.origins.items()
+            name: reached(one, _beside(loaded)) for name, one in loaded.settings.origins.items()
         }
         self.hot = Hot(self.store, clock, loaded.rules.header_names)
         self._asked = OriginMap(self.eyes.origins(self.origins))
@@ -131,7 +131,7 @@ class App:
     def _listener(self, one: said.Listen) -> Listener:
         context = None
         if one.tls is not None:
-            beside = Path() if self.loaded.path is None else self.loaded.path.parent
+            beside = _beside(self.loaded)
             try:
                 certificate = Certificate(beside / one.tls.cert, beside / one.tls.key)
             except CertificateError as error:
@@ -204,7 +204,7 @@ class App:
         before, said_before = self.origins, self.loaded.settings.origins
         said_now = loaded.settings.origins
         now = {
-            name: before[name] if one == said_before.get(name) else HttpOrigin(origin_options(one))
+            name: before[name] if one == said_before.get(name) else reached(one, _beside(loaded))
             for name, one in said_now.items()
         }
         gone, old = self._asked, self.exchange
@@ -224,10 +224,10 @@ class App:
         await self.eyes.close()
         if self.peers is not None:
             await self.peers.close()
+        await self.store.close()  # which may still say goodbye through a task
         await self.tasks.close()
         for origin in self.origins.values():
             await origin.close()
-        await self.store.close()
         if self._access is not None:
             self._access.close()
 
@@ -237,3 +237,8 @@ class App:
                 observer(request, reply, sent, seconds)
             except Exception:
                 _log.exception("an observer failed")
+
+
+def _beside(loaded: Loaded) -> Path:
+    """Where relative paths of the configuration begin."""
+    return Path() if loaded.path is None else loaded.path.parent

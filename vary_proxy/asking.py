@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from vary_proxy.core import cors, edge, keys
+from vary_proxy.core import cors, edge, keys, validation
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import OriginKey, Policy
-from vary_proxy.core.stored import Selecting, StoredResponse
+from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import Interim
 
@@ -88,3 +88,13 @@ def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
 # A trusted proxy tells the origin these, which shapes redirects and links without being named
 # in Vary. From anybody else they have been taken off: absent is their value then.
 _TOLD = frozenset((b"x-forwarded-host", b"x-forwarded-proto"))
+
+
+def validatable(stored: StoredResponse) -> tuple[StoredResponse, ...]:
+    return (stored,) if validation.has_validator(stored) and stored.part is None else ()
+
+
+def fallback(resource: Resource | None, wanted: Selecting) -> StoredResponse | None:
+    """What may stand in, should the origin fail: a whole variant that fits."""
+    variants = () if resource is None else resource.variants
+    return next((one for one in variants if one.part is None and keys.matches(one, wanted)), None)

@@ -11,14 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from vary_proxy import preflights, replies
-from vary_proxy.asking import NO_VARY, Ask, flight_name, key_names, may_share, plain
+from vary_proxy import asking, preflights, replies
+from vary_proxy.asking import NO_VARY, Ask, key_names
 from vary_proxy.channel import Channel
 from vary_proxy.core import (
     forwarding,
     keys,
     reuse,
-    validation,
 )
 from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.message import Fields, Record, Reply, Request
@@ -30,7 +29,8 @@ from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Flights, Landed, Lan
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.passing import Passer, Rules
 from vary_proxy.replies import Walk
-from vary_proxy.store.base import Store
+from vary_proxy.resuming import resuming
+from vary_proxy.store.base import Store, StoreUnavailable
 from vary_proxy.tasks import Tasks
 
 OnHit = Callable[[Request, Policy, bytes, StoredResponse, Fields, Reply], None]
@@ -79,6 +79,9 @@ class Exchange:
             return await self._cached(walk)
         except OriginFailure as failure:
             return replies.failure(walk, failure, self._clock())
+        except StoreUnavailable:
+            down = OriginFailure("proxy_internal_error", "the store does not answer", status=503)
+            return replies.failure(walk, down, self._clock())
 
     async def _preflight(self, walk: Walk) -> Reply:
         reply = preflights.at_the_edge(walk, self._clock())
@@ -134,7 +137,7 @@ class Exchange:
                     ask,
                     candidates=siblings if filling else (),
                     filling=filling,
-                    stale=_fallback(resource, wanted),
+                    stale=asking.fallback(resource, wanted),
                     part=part,
                 )
                 return await self._fetch(walk, ask, wanted, reason)
@@ -149,7 +152,8 @@ class Exchange:
         self, walk: Walk, ask: Ask, stored: StoredResponse, status: CacheStatus
     ) -> Reply | None:
         now = self._clock()
-        reply = await replies.from_store(walk, self._store, ask.key, stored, status, now)
+        resume = resuming(self._origins, ask, stored)
+        reply = await replies.from_store(walk, self._store, ask.key, stored, status, now, resume)
         if reply is None:
             await self._store.purge(ask.key)
         walk.record.reason = status.detail
@@ -194,9 +198,9 @@ class Exchange:
 
     async def _landing(self, walk: Walk, ask: Ask, wanted: Selecting) -> tuple[Landing, bool]:
         """What came of the fetch, and whether it was another's."""
-        name = flight_name(ask, wanted)
+        name = asking.flight_name(ask, wanted)
         now = self._clock()
-        joinable = may_share(ask) and not self._flights.is_unstorable(ask.key, now)
+        joinable = asking.may_share(ask) and not self._flights.is_unstorable(ask.key, now)
         if joinable:
             landing = await self._ride(ask, name)
             if landing is not None:
@@ -251,9 +255,9 @@ class Exchange:
 
     def _in_background(self, ask: Ask, stored: StoredResponse, wanted: Selecting) -> None:
         """Validate once, while the stale response is served (RFC 5861 §3)."""
-        ask = replace(ask, candidates=_validatable(stored), stale=stored, interim=None)
-        ask = replace(ask, request=plain(ask.request))
-        name = flight_name(ask, wanted)
+        ask = replace(ask, candidates=asking.validatable(stored), stale=stored, interim=None)
+        ask = replace(ask, request=asking.plain(ask.request))
+        name = asking.flight_name(ask, wanted)
         if self._flights.find(name) is not None:
             return
         flight = self._flights.open(ask.key, name, joinable=True)
@@ -287,13 +291,3 @@ class Exchange:
                 walk.record.cache = "stale"
                 return reply
         raise error or OriginFailure("destination_unavailable", f"origin said {code}")
-
-
-def _validatable(stored: StoredResponse) -> tuple[StoredResponse, ...]:
-    return (stored,) if validation.has_validator(stored) and stored.part is None else ()
-
-
-def _fallback(resource: Resource | None, wanted: Selecting) -> StoredResponse | None:
-    """What may stand in, should the origin fail: a whole variant that fits."""
-    variants = () if resource is None else resource.variants
-    return next((one for one in variants if one.part is None and keys.matches(one, wanted)), None)

@@ -18,7 +18,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginFailure, OriginResponse
 from vary_proxy.spool import Abandoned, Spool
-from vary_proxy.store.base import Store, TooLarge, Writer
+from vary_proxy.store.base import BodyGone, Store, TooLarge, Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +95,13 @@ class Pump:
         held: Buffer
         for held in content.chunks:
             yield bytes(held)
-        if content.stream is not None:
+        if content.stream is None:
+            return
+        try:
             async for held in content.stream:
                 yield bytes(held)
+        except BodyGone:
+            raise OriginFailure("connection_terminated", "a stored part went away") from None
 
     async def _write(self, load: Load, writer: Writer, chunk: bytes) -> Writer | None:
         try:

@@ -20,6 +20,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.resuming import Resume, steadily
 from vary_proxy.spool import Spool, SpoolReader
 from vary_proxy.store.base import Store
 
@@ -53,9 +54,15 @@ class Walk:
 
 
 async def from_store(
-    walk: Walk, store: Store, key: bytes, stored: StoredResponse, status: CacheStatus, now: float
+    walk: Walk,
+    store: Store,
+    key: bytes,
+    stored: StoredResponse,
+    status: CacheStatus,
+    now: float,
+    resume: Resume,
 ) -> Reply | None:
-    """The reply that *stored* gives; None when its body has gone."""
+    """The reply that *stored* gives; None when its body has gone. *resume* goes on in its place."""
     fields = walk.dressed(stored.fields)
     plan = delivery.compose(walk.request, stored, fields, status, now, length=stored.body.length)
     chunks: list[Buffer] = []
@@ -68,8 +75,9 @@ async def from_store(
             return None
         chunks.extend(content.chunks)
         if content.stream is not None:
-            rest = plan.pieces[at + 1 :]
-            return _reply(walk, plan, chunks, _rest(store, key, stored, content.stream, rest))
+            first = steadily(content.stream, piece.stop, resume)
+            rest = _rest(store, key, stored, first, plan.pieces[at + 1 :], resume)
+            return _reply(walk, plan, chunks, rest)
     return _reply(walk, plan, chunks, None)
 
 
@@ -79,6 +87,7 @@ async def _rest(
     stored: StoredResponse,
     first: AsyncIterator[Buffer],
     pieces: Sequence[bytes | Span],
+    resume: Resume,
 ) -> AsyncIterator[Buffer]:
     async for chunk in first:
         yield chunk
@@ -87,12 +96,11 @@ async def _rest(
             yield piece
             continue
         content = await store.read(key, stored.body, piece.start, piece.stop)
-        if content is None:
-            raise OriginFailure("connection_terminated", "a stored body went away")
-        for held in content.chunks:
+        for held in content.chunks if content is not None else ():
             yield held
-        if content.stream is not None:
-            async for chunk in content.stream:
+        stream = resume(piece.start, piece.stop) if content is None else content.stream
+        if stream is not None:
+            async for chunk in steadily(stream, piece.stop, resume):
                 yield chunk
 
 
@@ -208,6 +216,7 @@ _EXPLAINED = {
     "http_protocol_error": "The origin server's answer could not be read as HTTP.",
     "http_response_incomplete": "The origin server's answer ended early.",
     "http_response_header_section_size": "The origin server's answer has too large a head.",
+    "proxy_internal_error": "The proxy's store does not answer, and it may not do without it.",
     "proxy_loop_detected": "This request has come through this proxy too often.",
     "tls_certificate_error": "The origin server's certificate could not be verified.",
     "tls_protocol_error": "No TLS connection to the origin server could be made.",

@@ -41,8 +41,11 @@ class Tasks:
             await asyncio.wait(self._running)
 
     async def close(self) -> None:
-        """Cancel what runs and wait for it to end."""
-        for task in self._running:
-            task.cancel()
-        if self._running:
-            await asyncio.wait(self._running)
+        """Cancel what runs, and what that starts, until nothing does.
+
+        More than once, for a task may lose a cancellation that meets another on its way.
+        """
+        while self._running:
+            for task in self._running:
+                task.cancel()
+            await asyncio.wait(self._running, timeout=1.0)

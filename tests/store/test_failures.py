@@ -18,8 +18,9 @@ from tests.store.conftest import eventually
 from tests.store.servers import RedisServer
 from vary_proxy.store import breaker as breaker_module
 from vary_proxy.store import layout
+from vary_proxy.store.base import StoreUnavailable
 from vary_proxy.store.layered import LayeredStore
-from vary_proxy.store.shared import SharedStore, StoreUnavailable
+from vary_proxy.store.shared import SharedStore
 
 A, B = b"https://a.example", b"https://b.example"
 DEADLINE = 0.25

@@ -16,7 +16,8 @@ from tests.store.conftest import eventually
 from tests.store.servers import MemcachedServer, RedisServer
 from vary_proxy.core.stored import Body
 from vary_proxy.store import layout
-from vary_proxy.store.bodies import BACKLOG, BodyGone
+from vary_proxy.store.base import BodyGone
+from vary_proxy.store.bodies import BACKLOG
 from vary_proxy.store.driver import Row
 from vary_proxy.store.layered import LayeredStore
 from vary_proxy.store.opening import open_store

@@ -37,6 +37,21 @@ class TooLarge(Exception):
     """The body outgrew what this store takes."""
 
 
+class BodyGone(Exception):
+    """A body ended before its time: the store no longer has it, or no longer answers.
+
+    ``offset`` is how far into the body the bytes delivered go.
+    """
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"the stored body ended at byte {offset}")
+        self.offset = offset
+
+
+class StoreUnavailable(Exception):
+    """The store does not answer, and was configured, or asked by an operator, to say so."""
+
+
 class Writer(Protocol):
     """Takes one body. ``async with``: leaving without commit discards what was written."""
 

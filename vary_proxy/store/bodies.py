@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, layout
-from vary_proxy.store.base import Content, TooLarge
+from vary_proxy.store.base import BodyGone, Content, TooLarge
 from vary_proxy.store.codec import Place
 from vary_proxy.store.rows import Written
 
@@ -34,17 +34,6 @@ if TYPE_CHECKING:
 
 WINDOW = 2  # blocks that a reader holds
 BACKLOG = 8  # blocks that a writer holds
-
-
-class BodyGone(Exception):
-    """A body ended before its time: the store no longer has it, or no longer answers.
-
-    ``offset`` is how far into the body the bytes delivered go.
-    """
-
-    def __init__(self, offset: int) -> None:
-        super().__init__(f"the stored body ended at byte {offset}")
-        self.offset = offset
 
 
 class SharedWriter:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from vary_proxy.core import variants
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import bodies, codec, layout, notices
-from vary_proxy.store.base import Content, StoreStats
+from vary_proxy.store.base import Content, StoreStats, StoreUnavailable
 from vary_proxy.store.bodies import SharedWriter
 from vary_proxy.store.breaker import Breaker, Observer
 from vary_proxy.store.codec import Place
@@ -26,10 +26,6 @@ from vary_proxy.store.rows import Rows, Written
 from vary_proxy.tasks import Tasks
 
 _AT_ONCE = 16  # purges of single resources
-
-
-class StoreUnavailable(Exception):
-    """The store does not answer, and was configured, or asked by an operator, to say so."""
 
 
 @dataclass(frozen=True, slots=True)
