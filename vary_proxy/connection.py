@@ -27,6 +27,7 @@ from vary_proxy.watching import Watch
 if TYPE_CHECKING:
     from vary_proxy.server import Hub
 
+_JOINED = 16 * 1024  # bytes; what is smaller is cheaper to copy than to gather from its parts
 LINGER = 2.0  # seconds in which a client that is still sending may read our last word
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: end with RST, so that a cut never looks whole
 
@@ -154,13 +155,12 @@ class Connection(RequestHandler):
     def _is_at_rest(self) -> bool:
         """True where the next byte begins a message, and nothing is owed to the client.
 
-        One reader has then seen every message before it to its end, so that the fast lane
-        cannot take for a request what is the inside of another.
+        The fast lane can then not take for a request what is the inside of another message.
         """
-        if self._paused or self._buffer_paused or self._messages or self._hub.draining:
-            return False
         transport = self.transport
-        return self._intake.at_rest and transport is not None and not transport.is_closing()
+        if self._paused or self._messages or transport is None or transport.is_closing():
+            return False
+        return self._intake.at_rest and not (self._buffer_paused or self._hub.draining)
 
     def _keep_alive_from_now(self) -> None:
         if self._head_timer is not None:
@@ -283,9 +283,9 @@ class Connection(RequestHandler):
     def write(self, buffers: Sequence[Buffer]) -> None:
         if self.transport is None:
             raise ConnectionResetError("the client has left")
-        self._watch.written += sum(map(len, buffers))
-        if len(buffers) == 1:
-            self.transport.write(buffers[0])
+        self._watch.written += (size := sum(map(len, buffers)))
+        if size <= _JOINED:
+            self.transport.write(b"".join(buffers))
         else:
             self.transport.writelines(buffers)
 

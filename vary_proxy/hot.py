@@ -92,12 +92,13 @@ class Answer:
 class Line:
     """All answers known for one first line and Host, by the values of ``names``."""
 
-    __slots__ = ("answers", "bodiless", "names", "request")
+    __slots__ = ("answers", "asked", "bodiless", "names", "request")
 
     def __init__(self, names: tuple[bytes, ...], request: Request) -> None:
         self.names = names
         self.request = request
         self.bodiless = request.method == b"HEAD"
+        self.asked: dict[tuple[str, bytes | None, bytes | None], Request] = {}  # for observers
         self.answers: dict[tuple[bytes | None, ...], Answer | Edge] = {}
 
 
@@ -130,7 +131,7 @@ class Hot:
 
     def answer(self, line: Line, found: dict[bytes, bytes]) -> Given | None:
         """What a request with the values *found* of the watched fields gets; None: not known."""
-        known = line.answers.get(tuple([found.get(name) for name in line.names]))
+        known = line.answers.get(tuple(map(found.get, line.names)))
         if known is None:
             return None
         now = self._clock()
@@ -138,9 +139,9 @@ class Hot:
             return (known.at(now),), known.record, len(known.content)
         assert isinstance(known, Answer)
         if now >= known.ends or self._store.peek(known.key) is not known.resource:
-            del line.answers[tuple([found.get(name) for name in line.names])]
+            del line.answers[tuple(map(found.get, line.names))]
             return None
-        if len(found) and not CONDITIONS.isdisjoint(found):
+        if found and not CONDITIONS.isdisjoint(found):
             return self._conditional(line, known, found, now)
         head = known.whole.at(now, known.born, known.ends)
         length = known.body.length
