@@ -15,7 +15,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import msgspec
 
@@ -26,9 +26,11 @@ from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.exchange import Exchange
 from vary_proxy.store.base import Store
-from vary_proxy.store.layered import LayeredStore
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.tags import tags_of
+
+if TYPE_CHECKING:
+    from vary_proxy.store.layered import LayeredStore
 
 Kind = Literal["url", "tag", "prefix", "all"]
 Matches = Callable[[bytes], bool]
@@ -99,6 +101,8 @@ class Purger:
         policies: Callable[[], Iterable[Policy]],
     ) -> None:
         self._store = store
+        # What is not in memory alone is shared; its module, and its clients, are imported then.
+        self._shared = None if isinstance(store, MemoryStore) else cast("LayeredStore", store)
         self._exchange = exchange
         self._policies = policies
         self.ask: Callable[[str, bytes], Awaitable[list[bytes]]] | None = None  # other workers
@@ -115,7 +119,7 @@ class Purger:
         """Do what another worker was asked to; what came of it."""
         purge = msgspec.msgpack.decode(said, type=Purge)
         purged = Purged()
-        if not isinstance(self._store, LayeredStore):
+        if self._shared is None:
             purged = await self._here(purge)
         elif not purge.dry_run:  # the store is everybody's, what is under way is not
             self._exchange().forget(self._matching(purge))
@@ -221,25 +225,25 @@ class Purger:
         tag = purge.value.encode()
         if not tag:
             raise BadPurge("a tag is empty")
-        if isinstance(self._store, LayeredStore):
+        if self._shared is not None:
             _refuse_dry_run(purge)
-            done = await self._store.purge_tag(tag, soft=purge.soft)
+            done = await self._shared.purge_tag(tag, soft=purge.soft)
             return Purged(None, None, done)
         return await self._scan(purge, _any, tag)
 
     async def _purge_all(self, purge: Purge) -> Purged:
-        if isinstance(self._store, LayeredStore):
+        if self._shared is not None:
             _refuse_dry_run(purge)
-            return Purged(None, None, await self._store.purge_all(soft=purge.soft))
+            return Purged(None, None, await self._shared.purge_all(soft=purge.soft))
         if purge.soft or purge.dry_run:
             return await self._scan(purge, _any, None)
         resources = self._store.stats().resources
         return Purged(resources, await self._store.clear())
 
     async def _scan(self, purge: Purge, matches: Matches, tag: bytes | None) -> Purged:
-        if isinstance(self._store, LayeredStore):
+        if self._shared is not None:
             resources = 0
-            async for progress in self._store.purge_matching(
+            async for progress in self._shared.purge_matching(
                 matches, soft=purge.soft, dry_run=purge.dry_run
             ):
                 resources = progress.purged

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 from aiohttp import web
 
@@ -64,3 +66,14 @@ async def test_the_health_command(start: Start, capsys: object) -> None:
     assert await asyncio.to_thread(status, ["health", "--probes", proxy.probes]) == 0
     await proxy.app.close()
     assert await asyncio.to_thread(status, ["health", "--probes", "http://127.0.0.1:1"]) == 3
+
+
+def test_who_configures_no_listener_pays_for_none() -> None:
+    code = (
+        "import sys; from vary_proxy.app import App; from vary_proxy.config import loads;"
+        "App(loads(b'origins: {a: \"http://a\"}', 'f.yaml', {}, environ={}));"
+        "costly = {'prometheus_client', 'redis', 'aiocache', 'vary_proxy.admin', 'click', 'rich'};"
+        "print(sorted(costly & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
