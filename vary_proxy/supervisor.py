@@ -71,6 +71,7 @@ class Supervisor:
         self._falls: dict[int, int] = {}
         self._announced = False
         self._ending = 0  # signals that asked for the end
+        self._first = signal.SIGTERM
         self._worst = 0
         self._life = os.pipe()
         self._selector = selectors.DefaultSelector()
@@ -189,7 +190,13 @@ class Supervisor:
     def _end(self, number: signal.Signals) -> None:
         self._ending += 1
         self._due.clear()
-        self._pass_on(number if self._ending < 3 else signal.SIGKILL)
+        if self._ending == 1:
+            self._first = number
+        elif self._ending == 2:  # two of one kind could be taken for one
+            number = signal.SIGINT if self._first == signal.SIGTERM else signal.SIGTERM
+        else:
+            number = signal.SIGKILL
+        self._pass_on(number)
 
     def _pass_on(self, number: signal.Signals) -> None:
         for worker in self._workers.values():

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -106,6 +108,9 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A proxy that was killed has left: that is what these tests do."""
+
 
 @contextlib.contextmanager
 def letters(letter: str) -> Iterator[tuple[str, type[Letters]]]:
@@ -124,6 +129,16 @@ def letters(letter: str) -> Iterator[tuple[str, type[Letters]]]:
             kind.go.set()
             server.shutdown()
             thread.join()
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that stay free while nobody listens: below those that connections are given."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(15000, 30000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found += [port] * (port not in found)
+    return found
 
 
 def get(port: int, path: str = "/", timeout: float = 30) -> bytes:
