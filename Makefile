@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test bench lint format clean system
+.PHONY: help run test conformance bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: lint system $(NPM) ## format check, lint, types and all tests, as CI does 
 bench: $(RUNTIME) ## CPU per request beside nginx and Varnish; the record is bench/RESULTS.md (ARGS=--quick)
 	@PROGRAMS='nginx:nginx-light:nginx varnishd:varnish:varnish wrk:wrk:wrk' $(SETUP) system
 	$(BIN)/python -m bench $(ARGS)
+
+conformance: $(DEV) system $(NPM) ## the public HTTP cache suite, beside what is recorded (ARGS="--peers")
+	$(BIN)/python -m tests.conformance.runner $(ARGS)
 
 lint: $(DEV) ## format check, lint and types
 	$(BIN)/ruff format --check .
