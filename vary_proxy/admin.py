@@ -12,6 +12,7 @@ import base64
 import hashlib
 import hmac
 import ipaddress
+import logging
 import re
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -29,6 +30,7 @@ from vary_proxy.store.driver import Unsupported
 if TYPE_CHECKING:
     from vary_proxy.eyes import Eyes, Watchable
 
+_log = logging.getLogger("vary_proxy")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _PLAIN = {
     "Cache-Control": "no-store",
@@ -198,6 +200,9 @@ async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
             if name in wrong.headers:
                 response.headers[name] = wrong.headers[name]
         return response
+    except Exception as failure:  # a shared store that is away, most likely
+        _log.exception("the admin listener could not do %s %s", request.method, request.path)
+        return _json({"error": f"not done: {type(failure).__name__}: {failure}"}, 503)
 
 
 def _guard(token: str) -> Any:

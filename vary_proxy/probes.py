@@ -28,6 +28,7 @@ class Site:
     def __init__(
         self, application: web.Application, address: Address, sock: socket.socket | None = None
     ) -> None:
+        application.on_response_prepare.append(_nameless)
         self._runner = web.AppRunner(
             application, access_log=None, handle_signals=False, shutdown_timeout=1.0
         )
@@ -56,6 +57,11 @@ class Site:
 
     async def close(self) -> None:
         await self._runner.cleanup()
+
+
+async def _nameless(_: web.Request, response: web.StreamResponse) -> None:
+    """Software and its version are nobody's business."""
+    response.headers.popall("Server", None)
 
 
 def _spelled(runner: web.AppRunner) -> str:

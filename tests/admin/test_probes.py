@@ -18,6 +18,7 @@ async def test_alive_ready_and_healthy(start: Start) -> None:
         answer = await proxy.ask(f"{proxy.probes}/{path}")
         assert (answer.status, answer.text) == (200, said)
         assert answer.headers["cache-control"] == "no-store"
+        assert "server" not in answer.headers
     health = (await proxy.ask(f"{proxy.probes}/healthz")).json()
     assert health["status"] == "ready"
     assert health["store"]["type"] == "memory"

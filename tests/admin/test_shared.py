@@ -101,6 +101,11 @@ async def test_a_purge_while_the_store_is_away_is_made_up_for(
         answer = await proxy.purge(url=f"{proxy.url}/a")
         assert answer.status == 200
         assert not await proxy.is_stored("/a")
+        owed = (await proxy.purge(all=True)).json()
+        assert owed["done"] is False
+        looked_for = await proxy.purge(prefix="/")  # nobody can say what there is
+        assert looked_for.status == 503
+        assert looked_for.json()["error"].startswith("not done: ")
     finally:
         server.kill()
 
