@@ -214,6 +214,7 @@ class App:
         old.on_hit = old.on_edge = None  # what it still answers is not to be given again
         self.exchange = self._exchange(old.flights)
         self.hot.restart(loaded.rules.header_names)
+        self.server.change(server_options(loaded.settings.server, loaded.rules.fallback))
         _log.setLevel(loaded.settings.log.level.upper())
         kept = set(now.values())
         retire(gone, [one for one in before.values() if one not in kept], self.tasks)

@@ -136,6 +136,12 @@ class Server:
         self._hub: Hub | None = None
         self._doors: Doors | None = None
 
+    def change(self, options: ServerOptions) -> None:
+        """From now on *options* hold: for connections still to come, with their requests."""
+        self._options = options
+        if self._hub is not None:
+            self._hub.options = options
+
     @property
     def connections(self) -> int:
         return len(self._hub.live) if self._hub is not None else 0

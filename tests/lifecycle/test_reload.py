@@ -145,6 +145,27 @@ async def test_what_only_a_restart_can_change_is_named(
             assert (await app.reload()).needs_restart == ()
 
 
+async def test_limits_hold_for_connections_to_come(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a:
+        written(path, a)
+        async with running(path) as (app, port):
+            before = await Client.at(port)
+            assert (await before.get("/x" * 50)).status == 200
+            text = path.read_text().replace("server: {", "server: {limits: {target: 64B}, ")
+            path.write_text(text.replace("cors: {policy: named}", "vary: {headers: [X-A]}"))
+            outcome = await app.reload()
+            assert outcome.ok
+            assert outcome.needs_restart == ()
+            assert (await before.get("/x" * 50)).status == 200
+            after = await Client.at(port)
+            refused = await after.get("/x" * 50)
+            assert refused.status == 414
+            assert refused.fields["vary"] == "X-A"
+            before.close()
+            after.close()
+
+
 async def test_trust_and_drain_change_too(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     async with origin("A") as a:
