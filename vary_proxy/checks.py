@@ -4,6 +4,7 @@ that could not be kept. Each check gives all it finds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_address
 
@@ -14,7 +15,7 @@ from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
 from vary_proxy.features import layers
 from vary_proxy.layering import effective
 from vary_proxy.problems import Problem, alternatives, one_of, shown
-from vary_proxy.settings import Address, Defaults, Settings
+from vary_proxy.settings import Address, Defaults, Origin, Settings
 
 Places = Mapping[str, str]
 _OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
@@ -58,7 +59,7 @@ Finding = tuple[str, str, str]
 
 def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
     """What is allowed, and most likely not meant."""
-    found = list(_unused(settings, places))
+    found = [*_unused(settings, places), *_all_buckets(settings, places)]
     for path, layer in layers(settings):
         whole = effective(settings, layer)
         asks_origin = whole.preflight in (PreflightMode.FORWARD, PreflightMode.CACHE)
@@ -68,6 +69,14 @@ def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
             remedy = "write preflight: synthesize"
             found.append(Problem(place(places, where), where, what, remedy))
     return tuple(map(str, found))
+
+
+def _all_buckets(settings: Settings, places: Places) -> Iterator[Problem]:
+    for name, origin in settings.origins.items():
+        if origin.sign is not None and origin.bucket is None:
+            path = f"origins.{name}.sign"
+            what = "unless the url names one bucket, all that the credentials may read is public"
+            yield Problem(place(places, path), path, what, "add bucket: NAME")
 
 
 def _unused(settings: Settings, places: Places) -> Iterator[Problem]:
@@ -92,6 +101,31 @@ def _origins(settings: Settings, places: Places) -> Iterator[Finding]:
         path = f"origins.{name}.addressing"
         if path in places and origin.bucket is None:
             yield path, "there is no bucket to address", "add bucket: NAME, or leave it out"
+        yield from _bucket(f"origins.{name}", origin)
+
+
+def _bucket(path: str, origin: Origin) -> Iterator[Finding]:
+    bucket, health, sign = origin.bucket, origin.health, origin.sign
+    if bucket is not None and not _BUCKET.fullmatch(bucket):
+        yield f"{path}.bucket", f"{shown(bucket)} is not a bucket's name", "write it as S3 has it"
+    if bucket is not None and origin.addressing == "virtual" and origin.host.mode == "preserve":
+        remedy = "write host: upstream, or addressing: path"
+        yield f"{path}.host", "the client's Host would not name the bucket", remedy
+    if health is not None and not _PATH.fullmatch(health.path):
+        remedy = "write it like /minio/health/ready"
+        yield f"{path}.health.path", f"{shown(health.path)} is not a path", remedy
+    if sign is not None and not _CREDENTIALS.fullmatch(sign.credentials):
+        what = f"{shown(sign.credentials)} is no source of credentials"
+        yield f"{path}.sign.credentials", what, "write auto, or profile:NAME"
+    if sign is not None and not _REGION.fullmatch(sign.region):
+        remedy = "write for example us-east-1"
+        yield f"{path}.sign.region", f"{shown(sign.region)} is not a region", remedy
+
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
+_REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PATH = re.compile(r"/[!-~]*")
+_CREDENTIALS = re.compile(r"auto|profile:.+")
 
 
 def _store(settings: Settings, places: Places) -> Iterator[Finding]:

@@ -53,24 +53,31 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "host": "What Host says: upstream, preserve (the client's), or a literal host.",
         "bucket": "Bucket put before every target, or before the host.",
         "addressing": "How the bucket is addressed.",
-        "sign": "Sign requests to a private bucket.",
+        "sign": "Sign GET and HEAD for objects of a private bucket; all else goes unsigned.",
         "origin_header": (
             "What becomes of Origin: forward, strip, inject:ORIGIN, or auto: forward, "
             "unless the rule owns CORS (mode override)."
         ),
         "timeouts": "Deadlines towards the origin.",
-        "retry": "Repeat idempotent, body-less requests before the first byte.",
+        "tls": "How an https origin is trusted; its certificate must fit the host of the URL.",
+        "retry": "Repeat idempotent, body-less requests before the first byte; twice in all "
+        "where there are several URLs.",
         "health": "Ask regularly, and set aside what fails.",
     },
     "Sign": {
         "type": "The signature's algorithm.",
         "region": "The bucket's region.",
-        "credentials": "Where the credentials come from; auto tries the usual places.",
+        "credentials": "auto (environment, files, web identity, container, instance), or "
+        "profile:NAME of the shared files.",
     },
     "OriginTimeouts": {
         "connect": "To be connected.",
         "first_byte": "To the response head; then 504.",
         "idle": "Without progress in the body.",
+    },
+    "OriginTls": {
+        "ca": "File with the authorities that are trusted instead of the system's, PEM.",
+        "verify": "false: any certificate will do; for tests only.",
     },
     "Retry": {"attempts": "How often a request is sent at most."},
     "Health": {

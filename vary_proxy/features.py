@@ -36,25 +36,4 @@ def layers(settings: Settings) -> Iterator[tuple[str, Defaults]]:
         yield f"rules[{at}]", rule
 
 
-def _origin(key: str) -> Callable[[Settings], Iterator[str]]:
-    def asked(settings: Settings) -> Iterator[str]:
-        for name, origin in settings.origins.items():
-            if getattr(origin, key) is not None:
-                yield f"origins.{name}.{key}"
-
-    return asked
-
-
-def _several_urls(settings: Settings) -> Iterator[str]:
-    for name, origin in settings.origins.items():
-        if len(origin.urls) > 1:
-            yield f"origins.{name}.urls"
-
-
-MISSING: tuple[Missing, ...] = (
-    Missing("balancing several urls", _several_urls, "write one url"),
-    Missing("a bucket", _origin("bucket"), "put it into the url, as in http://minio:9000/media"),
-    Missing("signing", _origin("sign"), "leave it out; public objects need no signature"),
-    Missing("retrying", _origin("retry"), "leave it out"),
-    Missing("checking health", _origin("health"), "leave it out"),
-)
+MISSING: tuple[Missing, ...] = ()

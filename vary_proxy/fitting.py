@@ -1,4 +1,4 @@
-"""Settings as the parts of an app take them: a store, and the options of origins and server."""
+"""Settings as the parts of an app take them: a store, and the options of the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from vary_proxy import settings as said
 from vary_proxy.core import edge, vary
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.wire import HeadLimits
-from vary_proxy.httpclient import OriginOptions
 from vary_proxy.server import ServerOptions
 from vary_proxy.store.base import Store
 from vary_proxy.store.breaker import Observer
@@ -43,18 +42,6 @@ def opened(
         timeout=store.timeout,
         on_error=store.on_error,
         observer=observer,
-    )
-
-
-def origin_options(origin: said.Origin) -> OriginOptions:
-    times = origin.timeouts
-    host = origin.host.value if origin.host.mode == "literal" else origin.host.mode
-    return OriginOptions(
-        url=str(origin.url),
-        host=host,
-        connect_timeout=times.connect,
-        first_byte_timeout=times.first_byte,
-        idle_timeout=times.idle,
     )
 
 

@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 
 from vary_proxy.config import ConfigError, Loaded
-from vary_proxy.httpclient import HttpOrigin
 from vary_proxy.origin import Origin
 from vary_proxy.settings import Settings
 from vary_proxy.tasks import Tasks
+from vary_proxy.upstreams import Reached
 
 _log = logging.getLogger("vary_proxy")
 LOOK_SECONDS = 1.0  # between two looks at the files
@@ -32,8 +32,6 @@ LOOK_SECONDS = 1.0  # between two looks at the files
 _FIXED = (
     "listen",
     "server.workers",
-    "server.limits",
-    "server.timeouts",
     "store",
     "probes",
     "admin",
@@ -147,7 +145,7 @@ def digest(path: str | os.PathLike[str] | None) -> bytes:
 
 
 def retire(
-    origins: OriginMap, removed: list[HttpOrigin], tasks: Tasks, every: float = LOOK_SECONDS
+    origins: OriginMap, removed: list[Reached], tasks: Tasks, every: float = LOOK_SECONDS
 ) -> None:
     """Close *removed* once nobody can ask through *origins* any more and no answer is arriving."""
     if removed:
@@ -155,7 +153,7 @@ def retire(
 
 
 async def _close_unused(
-    origins: weakref.ref[OriginMap], removed: list[HttpOrigin], every: float
+    origins: weakref.ref[OriginMap], removed: list[Reached], every: float
 ) -> None:
     try:
         while origins() is not None or any(one.in_use for one in removed):  # noqa: ASYNC110

@@ -110,6 +110,11 @@ class OriginTimeouts(_Frozen, frozen=True, kw_only=True):
     idle: Duration = 30.0
 
 
+class OriginTls(_Frozen, frozen=True, kw_only=True):
+    ca: str | None = None  # None: the system's
+    verify: bool = True
+
+
 class Retry(_Frozen, frozen=True, kw_only=True):
     attempts: Annotated[int, "positive"] = 2
 
@@ -143,6 +148,7 @@ class Origin(_Frozen, frozen=True, kw_only=True):
     sign: Sign | None = None
     origin_header: Annotated[OriginHeaderRule, "origin_header"] = OriginHeaderRule()
     timeouts: OriginTimeouts = OriginTimeouts()
+    tls: OriginTls = OriginTls()
     retry: Retry | None = None
     health: Health | None = None
 

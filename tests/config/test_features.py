@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from vary_proxy import features
 from vary_proxy.config import ConfigError, loads
+from vary_proxy.settings import Settings
 
 ORIGIN = "origins: {main: http://a.example}\n"
 POLICY = f'{ORIGIN}cors: {{p: {{origins: "*"}}}}\n'
@@ -21,7 +24,7 @@ ASKED = {
     "more than one worker": f"{ORIGIN}server: {{workers: auto}}",
     "listening with TLS": f"{ORIGIN}listen: [{{address: ':1', tls: {{cert: a, key: b}}}}]",
     "balancing several urls": "origins: {main: {urls: ['http://a', 'http://b']}}",
-    "a bucket": "origins: {main: {url: 'http://a', bucket: b}}",
+    "a bucket": "origins: {main: {url: 'http://a', bucket: media}}",
     "signing": "origins: {main: {url: 'http://a', sign: {}}}",
     "retrying": "origins: {main: {url: 'http://a', retry: {attempts: 2}}}",
     "checking health": "origins: {main: {url: 'http://a', health: {path: /}}}",
@@ -31,15 +34,20 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("name", [one.name for one in features.MISSING])
-def test_what_is_missing_is_refused(name: str) -> None:
+def _asked(settings: Settings) -> Iterator[str]:
+    for name, origin in settings.origins.items():
+        if origin.bucket is not None:
+            yield f"origins.{name}.bucket"
+
+
+def test_what_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = features.Missing("a bucket", _asked, "put it into the url")
+    monkeypatch.setattr(features, "MISSING", (missing,))
     with pytest.raises(ConfigError) as caught:
-        loads(ASKED[name].encode(), "f.yaml", (), {})
-    said = [problem for problem in caught.value.problems if problem.what.startswith(f"{name} is")]
-    assert said, str(caught.value)
-    assert said[0].what.endswith("is not in this version")
-    assert said[0].where.startswith("f.yaml:")
-    assert said[0].remedy
+        loads(ASKED["a bucket"].encode(), "f.yaml", (), {})
+    assert [one.what for one in caught.value.problems] == ["a bucket is not in this version"]
+    assert caught.value.problems[0].where.startswith("f.yaml:")
+    assert caught.value.problems[0].remedy == "put it into the url"
 
 
 @pytest.mark.parametrize("text", ASKED.values(), ids=ASKED)

@@ -95,10 +95,11 @@ async def test_a_response_cut_at_any_byte_is_seen_cut_and_asked_for_again(
             status, content, whole = await one(edge)
             if proved or by_reset:
                 assert not (status == 200 and whole), (cut, content)
+            before = len(edge.origin.asked)
             edge.origin.on_connection = cutting(edge, COUNTED, len(COUNTED), by_reset=False)
             status, content, whole = await one(edge)
             assert (status, content, whole) == (200, BODY, True), cut
-            assert len(edge.origin.asked) == 2, cut  # nothing cut was taken for whole
+            assert len(edge.origin.asked) == before + 1, cut  # nothing cut was taken for whole
 
 
 @LANES

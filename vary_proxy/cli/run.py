@@ -130,10 +130,16 @@ async def serve(
 ) -> int:
     """Run until a signal; the exit status."""
     from vary_proxy.app import App
+    from vary_proxy.reaching import OriginError
     from vary_proxy.tasks import Tasks
 
     signals = _Signals(asyncio.get_running_loop())
-    app = App(configuration, reread=reread, inherited=None if place is None else place.inherited)
+    try:
+        inherited = None if place is None else place.inherited
+        app = App(configuration, reread=reread, inherited=inherited)
+    except OriginError as error:
+        _report(place, str(error))
+        return NOT_STARTED
     tasks = Tasks()
     if place is not None:
         signals.join(place.post)

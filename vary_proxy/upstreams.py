@@ -1,0 +1,276 @@
+"""One origin behind several URLs: who is asked, who is set aside, what is asked again.
+
+The URL with the fewest requests under way is asked, in turn among equals. One that fails
+several times in a row, or fails its health checks, is set aside until it answers a check or
+has rested; when all are, they are asked all the same. Requests that are safe and have no body
+are repeated before the first byte of an answer, at another URL first, and within a budget:
+an origin in trouble is not helped by several times its load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from vary_proxy.core.message import Request, Response
+from vary_proxy.origin import Interim, Naming, Origin, OriginFailure, OriginResponse
+from vary_proxy.tasks import Tasks
+
+_SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+# Failures that say nothing of the origin: repeating helps nobody, and nobody is to blame.
+_NOT_ITS_FAULT = frozenset(
+    ("http_request_error", "proxy_internal_error", "connection_limit_reached")
+)
+
+
+class Reached(Origin, Protocol):
+    """An origin that knows how much is under way."""
+
+    @property
+    def in_use(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Care:
+    """How an origin is looked after. Times in seconds.
+
+    ``attempts`` is how often a request is sent at most; ``fail_after`` failures in a row set a
+    URL aside, for ``rest`` unless a check finds it well before. ``check`` is the path that is
+    asked for ``every`` so often; None: no checks.
+    """
+
+    attempts: int = 1
+    fail_after: int = 3
+    rest: float = 10.0
+    check: bytes | None = None
+    every: float = 5.0
+
+
+class Budget:
+    """Of the requests in a sliding window, the share that may be sent again."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        share: float = 0.2,
+        least: int = 3,
+        window: float = 10.0,
+    ) -> None:
+        self._clock = clock
+        self._share = share
+        self._least = least
+        self._window = window
+        self._seconds: deque[list[int]] = deque()  # [second, requests, retries]
+        self._requests = self._retries = 0
+
+    def request(self) -> None:
+        self._now()[1] += 1
+        self._requests += 1
+
+    def retry(self) -> bool:
+        """True, and spent, when another one is within the budget."""
+        second = self._now()
+        if self._retries >= max(self._least, int(self._requests * self._share)):
+            return False
+        second[2] += 1
+        self._retries += 1
+        return True
+
+    def _now(self) -> list[int]:
+        now = self._clock()
+        while self._seconds and self._seconds[0][0] <= now - self._window:
+            _, requests, retries = self._seconds.popleft()
+            self._requests -= requests
+            self._retries -= retries
+        if not self._seconds or self._seconds[-1][0] != int(now):
+            self._seconds.append([int(now), 0, 0])
+        return self._seconds[-1]
+
+
+class Upstream:
+    """One URL. ``door`` takes requests as clients make them; ``bare`` sends what it is given."""
+
+    def __init__(self, door: Reached, bare: Reached) -> None:
+        self.door = door
+        self.bare = bare
+        self.outstanding = 0
+        self.failures = 0  # in a row
+        self.aside_until = 0.0
+        self.unwell = False  # by its health checks
+
+    def is_available(self, now: float) -> bool:
+        return not self.unwell and now >= self.aside_until
+
+    def answered(self) -> None:
+        self.failures, self.aside_until = 0, 0.0
+
+    def failed(self, now: float, care: Care) -> None:
+        self.failures += 1
+        if self.failures >= care.fail_after:
+            self.aside_until = now + care.rest
+            # After the rest it is tried again: one more failure is then enough.
+            self.failures = care.fail_after - 1
+
+
+class Upstreams:
+    """The Origin behind several URLs, or behind one that is cared for."""
+
+    def __init__(
+        self,
+        members: Sequence[Upstream],
+        care: Care,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.members = tuple(members)
+        self.retries: Counter[str] = Counter()  # by the failure that made them needed
+        self._care = care
+        self._clock = clock
+        self._sleep = sleep
+        self._budget = Budget(clock)
+        self._turn = itertools.cycle(range(len(self.members)))
+        self._tasks = Tasks()
+        self._watched = care.check is None
+
+    @property
+    def naming(self) -> Naming:
+        return self.members[0].door.naming
+
+    @property
+    def in_use(self) -> int:
+        return sum(one.bare.in_use for one in self.members)
+
+    @property
+    def is_healthy(self) -> bool:
+        """True while any of the URLs is not set aside."""
+        now = self._clock()
+        return any(one.is_available(now) for one in self.members)
+
+    async def fetch(
+        self,
+        request: Request,
+        body: AsyncIterator[bytes] | None = None,
+        on_interim: Interim | None = None,
+    ) -> OriginResponse:
+        self.watch()
+        self._budget.request()
+        told = False
+
+        async def interim(response: Response) -> None:
+            nonlocal told
+            told = True
+            if on_interim is not None:
+                await on_interim(response)
+
+        repeatable = body is None and request.method in _SAFE and not request.has_body
+        left = self._care.attempts if repeatable else 1
+        tried: list[Upstream] = []
+        while True:
+            member = self._pick(tried)
+            tried.append(member)
+            left -= 1
+            try:
+                return await self._ask(member, request, body, interim if on_interim else None)
+            except OriginFailure as failure:
+                worth = left > 0 and not told and failure.error not in _NOT_ITS_FAULT
+                if not (worth and self._budget.retry()):
+                    raise
+                self.retries[failure.error] += 1
+
+    async def _ask(
+        self,
+        member: Upstream,
+        request: Request,
+        body: AsyncIterator[bytes] | None,
+        on_interim: Interim | None,
+    ) -> OriginResponse:
+        member.outstanding += 1
+        try:
+            response = await member.door.fetch(request, body, on_interim)
+        except OriginFailure as failure:
+            if failure.error not in _NOT_ITS_FAULT:
+                member.failed(self._clock(), self._care)
+            raise
+        finally:
+            member.outstanding -= 1
+        member.answered()
+        return response
+
+    def _pick(self, tried: Sequence[Upstream]) -> Upstream:
+        """Who is asked next: available and untried, if there is anybody of that kind."""
+        now, first = self._clock(), next(self._turn)
+        order = self.members[first:] + self.members[:first]
+        untried = [one for one in order if one not in tried] or order
+        well = [one for one in untried if one.is_available(now)]
+        return min(well or untried, key=lambda one: max(one.outstanding, one.bare.in_use))
+
+    def watch(self) -> None:
+        """Begin the health checks, unless they run."""
+        if not self._watched:
+            self._watched = True
+            for member in self.members:
+                self._tasks.spawn(self._check_on(member), "health checks")
+
+    async def _check_on(self, member: Upstream) -> None:
+        missed = 0
+        while True:
+            if await self._is_well(member):
+                missed, member.unwell = 0, False
+                member.answered()
+            else:
+                missed += 1
+                member.unwell = member.unwell or missed >= self._care.fail_after
+            await self._sleep(self._care.every)
+
+    async def _is_well(self, member: Upstream) -> bool:
+        naming = member.bare.naming
+        request = Request(
+            b"GET", self._care.check or b"/", authority=naming.authority, scheme=naming.scheme
+        )
+        try:
+            response = await member.bare.fetch(request)
+        except OriginFailure:
+            return False
+        await response.close()
+        return 200 <= response.head.status < 400
+
+    async def close(self) -> None:
+        await self._tasks.close()
+        for member in self.members:
+            await member.door.close()
+
+
+class Addressed:
+    """An origin to which requests come as clients make them; named as *naming* says here."""
+
+    def __init__(self, origin: Reached, naming: Naming) -> None:
+        self._origin = origin
+        self._own = naming
+        self.naming = Naming(naming.authority, naming.scheme)  # the client's Host, no prefix
+
+    @property
+    def in_use(self) -> int:
+        return self._origin.in_use
+
+    async def fetch(
+        self,
+        request: Request,
+        body: AsyncIterator[bytes] | None = None,
+        on_interim: Interim | None = None,
+    ) -> OriginResponse:
+        return await self._origin.fetch(addressed(request, self._own), body, on_interim)
+
+    async def close(self) -> None:
+        await self._origin.close()
+
+
+def addressed(request: Request, naming: Naming) -> Request:
+    """*request* as an origin of this *naming* gets it."""
+    host = request.authority if naming.host is None else naming.host
+    target = naming.prefix + request.target
+    return replace(request, target=target, authority=host, scheme=naming.scheme)
