@@ -41,6 +41,9 @@ class Watchable(Protocol):
     purger: Purger
 
     @property
+    def origins(self) -> Mapping[str, Origin]: ...
+
+    @property
     def last_reload_ok(self) -> bool: ...
 
     async def reload(self) -> ReloadOutcome: ...
@@ -145,7 +148,10 @@ class Eyes:
 
         assert self.tally is not None
         sources = Sources(
-            lambda: app.server.in_flight, lambda: app.store.stats(), lambda: app.last_reload_ok
+            lambda: app.server.in_flight,
+            lambda: app.store.stats(),
+            lambda: app.last_reload_ok,
+            lambda: app.origins,
         )
         return Metrics(self.tally, sources)
 

@@ -33,6 +33,7 @@ class Sources:
     in_flight: Callable[[], int]
     store: Callable[[], StoreStats]
     reloaded: Callable[[], bool]  # whether the last configuration was taken
+    origins: Callable[[], Mapping[str, object]]  # by name; some know of retries and of health
 
 
 class Metrics:
@@ -62,6 +63,7 @@ class _Collector(Collector):
         yield from _cache(self._tally)
         yield from _store(self._tally, self._sources.store())
         yield from _origins(self._tally)
+        yield from _care(self._sources.origins())
         yield from self._process()
 
     def _process(self) -> Iterator[Metric]:
@@ -173,6 +175,21 @@ def _origins(tally: Tally) -> Iterator[Metric]:
     for name, timed in list(tally.asked_timed.items()):
         _observed(duration, (name,), timed)
     yield duration
+
+
+def _care(origins: Mapping[str, object]) -> Iterator[Metric]:
+    """What origins that retry and check their health know of that; the others are healthy."""
+    retries = _counter("origin_retries", "Requests sent again, by the failure.", "origin", "reason")
+    healthy = GaugeMetricFamily(
+        "vary_proxy_origin_healthy", "0 while every URL of it is set aside.", labels=["origin"]
+    )
+    for name, one in origins.items():
+        origin = getattr(one, "reached", one)  # beneath what continues broken bodies
+        for reason, count in dict(getattr(origin, "retries", {})).items():
+            retries.add_metric([name, reason], count)
+        healthy.add_metric([name], float(getattr(origin, "is_healthy", True)))
+    yield retries
+    yield healthy
 
 
 def _counter(name: str, text: str, *labels: str) -> CounterMetricFamily:

@@ -89,6 +89,24 @@ async def test_an_origin_that_is_gone_is_counted_by_reason(start: Start, origin:
     assert await value(proxy, "requests_total", code="502", cache="error") == 1
 
 
+async def test_retries_and_health_are_told_by_origins_that_know_of_them(start: Start) -> None:
+    class Cared:
+        is_healthy = False
+
+        def __init__(self) -> None:
+            self.retries = Counter({"connection_refused": 3})
+
+        async def close(self) -> None:
+            pass
+
+    proxy = await start("")
+    assert await value(proxy, "origin_healthy", origin="media") == 1
+    await proxy.app.origins["media"].close()
+    proxy.app.origins = {"media": Cared()}  # type: ignore[dict-item]  # all that is asked
+    assert await value(proxy, "origin_healthy", origin="media") == 0
+    assert await value(proxy, "origin_retries_total", reason="connection_refused") == 3
+
+
 async def test_no_label_is_the_clients_to_choose(start: Start) -> None:
     proxy = await start(RULES)
     await traffic(proxy)
@@ -112,7 +130,7 @@ def _series(text: str) -> list[str]:
 _UNITS = ("_seconds", "_bytes", "_total", "_info", "_celsius", "_ratio")
 _PLAIN = (
     "requests_in_flight", "cache_stored_responses", "cache_variants",
-    "config_last_reload_successful", "cache_bytes", "build_info",
+    "config_last_reload_successful", "cache_bytes", "build_info", "origin_healthy",
 )  # fmt: skip
 
 
@@ -176,7 +194,8 @@ async def test_open_metrics_for_those_who_ask(start: Start) -> None:
     "vary_repairs_total", "cors_decisions_total", "preflights_total", "cache_lookups_total",
     "cache_stores_total", "cache_variants", "cache_bytes", "cache_stored_responses",
     "cache_evictions_total", "cache_purged_total", "collapsed_requests_total",
-    "origin_requests_total", "origin_duration_seconds", "config_last_reload_successful",
+    "origin_requests_total", "origin_duration_seconds", "origin_retries_total", "origin_healthy",
+    "config_last_reload_successful",
     "build_info",
 ])  # fmt: skip
 async def test_every_metric_is_there_before_the_first_request(start: Start, name: str) -> None:
