@@ -20,6 +20,8 @@ _LONGEST_HEAD = 8192
 _MOST_FIELDS = 64
 _MOST_LINES = 8192  # in the table
 _LONGEST_LINE = 1024
+_MOST_AT_ONCE = 64 * 1024  # bytes of answers to one packet of pipelined requests
+_HEAD = 1024  # bytes that a response head counts for
 
 Observer = Callable[[Request, Reply, int, float], None]
 _Read = tuple[bytes, bytes]  # name and value of a watched field
@@ -45,20 +47,29 @@ class FastLane:
         hot.on_watch.append(self._forget)
 
     def serve(self, data: bytes, out: Out, scheme: bytes, client: str) -> int:
-        """Answer the requests that *data* begins with; how many bytes of it they were."""
+        """Answer the requests that *data* begins with; how many bytes of it they were.
+
+        Those of a pipeline only until enough is on its way: the rest waits for the client, and
+        others have their turn.
+        """
         end = data.find(b"\r\n\r\n")
         if end + 4 == len(data):
             return end + 4 if self._one(data[:end], out, scheme, client) else 0
-        taken = 0
-        while end >= 0 and self._one(data[taken:end], out, scheme, client):
+        taken = given = 0
+        while end >= 0 and given < _MOST_AT_ONCE:
+            one = self._one(data[taken:end], out, scheme, client)
+            if not one:
+                break
+            given += one
             taken = end + 4
             end = data.find(b"\r\n\r\n", taken)
         return taken
 
-    def _one(self, head: bytes, out: Out, scheme: bytes, client: str) -> bool:
+    def _one(self, head: bytes, out: Out, scheme: bytes, client: str) -> int:
+        """Roughly the bytes that answer the request of *head*; 0: not mine."""
         lines = head.split(b"\r\n")
         if len(head) > _LONGEST_HEAD or len(lines) > _MOST_FIELDS:
-            return False
+            return 0
         first = lines[0]
         lines[0] = b""  # read as a line of no interest: what follows is spared a copy
         found: dict[bytes, bytes] = {}
@@ -72,20 +83,20 @@ class FastLane:
                     continue
             name, value = read
             if name in found or not name:
-                return False
+                return 0
             found[name] = value
         host = found.pop(b"host", None)
         if host is None:
-            return False
+            return 0
         hot = self._hot
         answers = hot.find(scheme, host, first)
         given = None if answers is None else hot.answer(answers, found)
         if answers is None or given is None:
-            return False
+            return 0
         out.write(given[0])
         if self._observers:
             self._observe(_asked(answers, found, client), given[1], given[2], 0.0)
-        return True
+        return _HEAD + given[2]
 
     def _read(self, line: bytes) -> _Read:
         """What *line* says, remembered."""

@@ -1,0 +1,178 @@
+"""Bounded: what slow, many, large and odd clients cost, and that others do not feel it.
+
+Memory is what the whole process has, origin and clients of the test included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from typing import Any
+
+import pytest
+
+from tests.hold.worlds import front, get, resident, said
+from tests.wire.raworigin import until
+
+LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
+FRESH = b"Cache-Control: max-age=600"
+MIB = 1 << 20
+
+
+@LANES
+@pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
+async def test_slow_readers_cost_little(kept: bool, fast: bool) -> None:
+    """40 clients take nothing of 8 MiB each; one other is served all the while."""
+    piece = bytes(64 * 1024)
+    control = FRESH if kept else b"Cache-Control: no-store"
+    store = "{type: memory, memory: {max: 64MiB}}"
+    head = b"HTTP/1.1 200 OK\r\n" + control + b"\r\nContent-Length: %d\r\n\r\n" % (8 * MIB)
+
+    async def sending(origin: Any, reader: Any, writer: Any) -> None:
+        while await origin.read(reader) is not None:
+            writer.write(head)
+            for _ in range(8 * MIB // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+
+    async with front(fast=fast, store=store) as edge:
+        edge.origin.on_connection = sending
+        if kept:
+            await edge.primed(b"/large")
+        before = resident()
+        for _ in range(40):
+            client = await edge.client(receive=4096)
+            client.send(get(b"/large"))
+            await client.reader.read(1000)
+        assert resident() - before < 200 * MIB
+        answer = await edge.get(b"/large")
+        assert len(answer.body) == 8 * MIB
+
+
+@LANES
+async def test_slow_clients_are_not_felt_by_others(fast: bool) -> None:
+    """500 clients drip their heads; the others' requests go on as if alone."""
+    async with front(lambda asked: said(b"ok", FRESH), fast=fast) as edge:
+        await edge.primed()
+        slow = [await edge.client() for _ in range(500)]
+        other = await edge.client()
+        took = []
+        for byte in (bytes((one,)) for one in get(b"/slow")[:20]):
+            for client in slow:
+                client.send(byte)
+            begun = time.perf_counter()
+            assert (await other.ask(get())).status == 200
+            took.append(time.perf_counter() - begun)
+        assert sorted(took)[-2] < 1.0  # under 0.1 on a machine of its own: bench/soak.py
+        assert len(edge.origin.asked) == 1
+
+
+@LANES
+async def test_slow_heads_are_ended_in_all(fast: bool) -> None:
+    """Dripping does not put a head's deadline off."""
+    async with front(fast=fast, server="timeouts: {head: 200ms}") as edge:
+        await edge.primed()
+        client = await edge.client()
+        client.send(get())
+        assert (await client.answer()).status == 200
+        begun = time.monotonic()
+        dripping = asyncio.create_task(_drip(client.send))
+        try:
+            assert (await client.answer()).status == 408
+        finally:
+            dripping.cancel()
+        assert time.monotonic() - begun < 5
+
+
+async def _drip(send: object) -> None:
+    for byte in get(b"/" + b"x" * 5000):
+        send(bytes((byte,)))  # type: ignore[operator]
+        await asyncio.sleep(0.02)
+
+
+@LANES
+async def test_idle_connections_cost_little(fast: bool) -> None:
+    async with front(lambda asked: said(b"ok", FRESH), fast=fast) as edge:
+        await edge.primed()
+        for _ in range(20):
+            await (await edge.client()).ask(get())
+        before = resident()
+        idle = [await edge.client() for _ in range(400)]
+        for client in idle:
+            assert (await client.ask(get())).status == 200
+        # Both ends of each are ours; asyncio's streams at the client's end are most of it.
+        assert resident() - before < len(idle) * 64 * 1024
+        assert (await edge.get()).status == 200
+
+
+@LANES
+async def test_connections_over_the_limit_are_told_and_harm_nobody(fast: bool) -> None:
+    async with front(fast=fast, server="limits: {connections: 20}") as edge:
+        await edge.primed()
+        await until(lambda: not edge.app.server._hub.live)
+        held = [await edge.client() for _ in range(20)]
+        for client in held:
+            assert (await client.ask(get())).status == 200
+        for _ in range(50):
+            assert (await edge.get()).status == 503
+        for client in held:
+            assert (await client.ask(get())).status == 200
+
+
+@LANES
+@pytest.mark.parametrize("size", [100, 40_000], ids=["small", "larger"])
+async def test_distinct_urls_fill_the_cache_and_no_more(size: int, fast: bool) -> None:
+    body = bytes(size)
+    limit = 4 * MIB
+    store = "{type: memory, memory: {max: 4MiB}}"
+    async with front(lambda asked: said(body, FRESH), fast=fast, store=store) as edge:
+        client = await edge.client()
+        for number in range(300):
+            await client.ask(get(b"/warm/%d" % number))
+        before = resident()
+        for number in range(1500):
+            for _ in range(2):
+                assert (await client.ask(get(b"/%d" % number))).status == 200
+        edge.origin.asked.clear()
+        assert resident() - before < 1.5 * limit + 64 * MIB
+        assert (await client.ask(get(b"/1499"))).body == body
+
+
+@LANES
+async def test_many_ranges_cost_no_more_than_the_whole(fast: bool) -> None:
+    body = bytes(range(256)) * 256
+    async with front(lambda asked: said(body, FRESH, b'ETag: "v"'), fast=fast) as edge:
+        await edge.primed()
+        many = b",".join(b"%d-%d" % (at, at + 1) for at in range(0, 4000, 4))
+        overlapping = b",".join([b"0-"] * 200)
+        for specs in (many, overlapping, b"-1," * 500 + b"-1", b"0-0," * 1000):
+            for _ in range(3):
+                answer = await edge.get(b"/", b"Range: bytes=" + specs)
+                assert answer.status in (200, 206, 416)
+                assert len(answer.body) < 2 * len(body)
+        assert len(edge.origin.asked) == 1
+
+
+@LANES
+async def test_nothing_is_decompressed(fast: bool) -> None:
+    bomb = gzip.compress(bytes(64 * MIB), 9)
+    answer = said(bomb, FRESH, b"Content-Encoding: gzip")
+    async with front(lambda asked: answer, fast=fast) as edge:
+        before = resident()
+        for _ in range(3):
+            assert (await edge.get()).body == bomb
+        assert resident() - before < 32 * MIB
+
+
+@LANES
+async def test_a_pipeline_that_is_not_read_stops(fast: bool) -> None:
+    body = bytes(100_000)
+    async with front(lambda asked: said(body, FRESH), fast=fast) as edge:
+        await edge.primed()
+        before = resident()
+        client = await edge.client(receive=4096)
+        client.send(get() * 5000)  # 500 MB of answers
+        for _ in range(50):
+            assert (await edge.get()).status == 200
+        assert resident() - before < 64 * MIB
