@@ -12,7 +12,6 @@ those who wait for it, and is not stored.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
@@ -25,6 +24,7 @@ from vary_proxy.core.message import Fields, Request
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.exchange import Exchange
+from vary_proxy.place import BadPurge, Place, place, spellings, target_of
 from vary_proxy.store.base import Store
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.tags import tags_of
@@ -32,16 +32,12 @@ from vary_proxy.store.tags import tags_of
 if TYPE_CHECKING:
     from vary_proxy.store.layered import LayeredStore
 
+__all__ = ("BadPurge", "Kind", "Purge", "Purged", "Purger", "place")
+
 Kind = Literal["url", "tag", "prefix", "all"]
 Matches = Callable[[bytes], bool]
 _AT_ONCE = 512  # resources, before others get their turn
-_URL = re.compile(r"(?:(https?)://([^/?#\s]+))?(/[^#\s]*)?")
-
 _NONE = Fields()
-
-
-class BadPurge(Exception):
-    """What was asked for cannot be purged; the message says what to write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,31 +60,6 @@ class Purged:
     resources: int | None = 0
     stored_responses: int | None = 0
     done: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A URL in its parts. ``authority`` None: any; it is in lower case and as written."""
-
-    authority: bytes | None
-    target: bytes
-    written: bytes = b""
-
-    def covers(self, key: bytes) -> bool:
-        """True for a primary key whose URL begins so."""
-        _, _, _, authority, target = key.split(b"\0", 4)
-        here = self.authority is None or authority.lower() == self.authority
-        return here and target.startswith(self.target)
-
-
-def place(url: str) -> Place:
-    """Raises BadPurge."""
-    found = _URL.fullmatch(url) if url.isascii() else None
-    if found is None or not url or not (found[2] or found[3]):
-        raise BadPurge(f"{url!r} is no URL; write http://host/path, or /path for every host")
-    written = (found[2] or "").encode()
-    target = (found[3] or "/").encode()
-    return Place(written.lower() or None, target, written)
 
 
 class Purger:
@@ -157,14 +128,14 @@ class Purger:
     def _url(self, place_: Place) -> Matches:
         if place_.authority is not None:
             return self._keys(place_).__contains__
-        targets = {key.split(b"\0", 4)[4] for key in self._keys(place_)}
-        return lambda key: key.split(b"\0", 4)[4] in targets
+        targets = set(map(target_of, self._keys(place_)))
+        return lambda key: target_of(key) in targets
 
     def _keys(self, place_: Place) -> dict[bytes, Policy]:
         """Every primary key under which a rule could have stored this URL."""
         found: dict[bytes, Policy] = {}
         for scheme in (b"http", b"https"):
-            for authority in _spellings(place_, scheme):
+            for authority in spellings(place_, scheme):
                 request = Request(b"GET", place_.target, Fields(), scheme, authority)
                 for policy in self._policies():
                     if policy.cache.enabled:
@@ -288,14 +259,6 @@ def _refuse_dry_run(purge: Purge) -> None:
             f"a shared store purges by {purge.kind} without looking at what it holds; "
             "a dry run shows a URL or a prefix"
         )
-
-
-def _spellings(where: Place, scheme: bytes) -> Iterable[bytes]:
-    """How requests may name this host: as written, in lower case, with its default port."""
-    usual = b":443" if scheme == b"https" else b":80"
-    for authority in {where.authority or b"", where.written}:
-        bare = authority.removesuffix(usual)
-        yield from (bare,) if re.search(rb":\d+$", bare) else (bare, bare + usual)
 
 
 def _fits(stored: StoredResponse, ask: Ask, named: frozenset[bytes]) -> bool:
