@@ -7,6 +7,7 @@ Signatures and credentials in queries are masked; control characters are escaped
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -18,14 +19,15 @@ from typing import TextIO
 
 import msgspec
 
-from vary_proxy.core.message import Reply, Request
+from vary_proxy.core.message import Record, Reply, Request
 
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 65536  # lines
 _SECRET = re.compile(rb"(?i)([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid)=)[^&]*")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
-Line = dict[str, object]
+# Instant, request, record, status, bytes of content, seconds: what a line is made of, later.
+Entry = tuple[float, Request, Record, int, int, float]
 
 
 class AccessLog:
@@ -38,7 +40,7 @@ class AccessLog:
             sys.stdout if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115  kept
         )
         self._owns = path is not None
-        self._lines: deque[Line] = deque()
+        self._lines: deque[Entry] = deque()
         self._serial = 0
         self._prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._wake = threading.Event()
@@ -50,10 +52,7 @@ class AccessLog:
         if len(self._lines) >= _MOST_WAITING:
             self.dropped += 1
             return
-        self._serial += 1
-        line = _line(request, reply, sent, seconds)
-        line["id"] = self._prefix + f"{self._serial:x}"
-        self._lines.append(line)
+        self._lines.append((time.time(), request, reply.record, reply.status, sent, seconds))
 
     def close(self) -> None:
         """Write what waits, and end."""
@@ -72,7 +71,8 @@ class AccessLog:
     def _flush(self) -> None:
         batch: list[str] = []
         while self._lines:
-            batch.append(self._render(self._lines.popleft()))
+            self._serial += 1
+            batch.append(self._render(self._lines.popleft(), f"{self._prefix}{self._serial:x}"))
         if batch:
             try:
                 self._out.write("\n".join(batch) + "\n")
@@ -83,49 +83,71 @@ class AccessLog:
 
 def masked(target: bytes) -> str:
     """A request target as it may be shown: signatures masked, odd bytes escaped."""
-    shown = _SECRET.sub(rb"\1***", target)
+    shown = _SECRET.sub(rb"\1***", target) if b"=" in target else target
     return shown.decode("ascii", "backslashreplace")
 
 
-def _line(request: Request, reply: Reply, sent: int, seconds: float) -> Line:
-    record = reply.record
-    trace = _TRACE.fullmatch(request.fields.get(b"traceparent") or b"")
-    line: Line = {
-        "time": time.time(),
-        "client": request.client,
-        "method": request.method.decode("latin-1"),
-        "host": request.authority.decode("latin-1"),
-        "path": masked(request.target),
-        "status": reply.status,
-        "bytes": sent,
-        "seconds": round(seconds, 6),
-        "rule": record.rule,
-        "cache": record.cache,
-    }
-    optional = {
-        "trace": trace[1].decode() if trace is not None else "",
-        "reason": record.reason,
-        "vary_added": ", ".join(name.decode("latin-1") for name in record.vary_added),
-        "cors": record.cors,
-        "cors_reason": record.cors_reason,
-        "origin": record.origin,
-    }
-    line.update({name: value for name, value in optional.items() if value})
-    return line
+class _Line(msgspec.Struct, omit_defaults=True, gc=False):
+    """A line as it is written, in this order; what is empty and has a default is left out."""
+
+    time: str
+    client: str
+    method: str
+    host: str
+    path: str
+    status: int
+    bytes: int
+    seconds: float
+    rule: str
+    cache: str
+    trace: str = ""
+    reason: str = ""
+    vary_added: str = ""
+    cors: str = ""
+    cors_reason: str = ""
+    origin: str = ""
+    id: str = ""
 
 
-def _iso(line: Line) -> str:
-    instant = float(str(line["time"]))
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(instant))
-    return f"{stamp}.{int(instant % 1 * 1000):03d}Z"
+def _line(entry: Entry, serial: str) -> _Line:
+    instant, request, record, status, sent, seconds = entry
+    traced = request.fields.get(b"traceparent")
+    trace = None if traced is None else _TRACE.fullmatch(traced)
+    return _Line(
+        f"{_stamp(int(instant))}.{int(instant % 1 * 1000):03d}Z",
+        request.client,
+        request.method.decode("latin-1"),
+        request.authority.decode("latin-1"),
+        masked(request.target),
+        status,
+        sent,
+        round(seconds, 6),
+        record.rule,
+        record.cache,
+        "" if trace is None else trace[1].decode(),
+        record.reason,
+        b", ".join(record.vary_added).decode("latin-1"),
+        record.cors,
+        record.cors_reason,
+        record.origin,
+        serial,
+    )
 
 
-def _json(line: Line) -> str:
-    return msgspec.json.encode({**line, "time": _iso(line)}).decode()
+@functools.lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
-def _logfmt(line: Line) -> str:
-    parts = ({**line, "time": _iso(line)}).items()
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(entry: Entry, serial: str) -> str:
+    return _encode(_line(entry, serial)).decode()
+
+
+def _logfmt(entry: Entry, serial: str) -> str:
+    parts = msgspec.to_builtins(_line(entry, serial)).items()
     return " ".join(f"{name}={_value(value)}" for name, value in parts)
 
 
@@ -135,17 +157,18 @@ def _value(value: object) -> str:
     return text if plain and text else msgspec.json.encode(text).decode()
 
 
-def _combined(line: Line) -> str:
-    stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(float(str(line["time"]))))
-    what = _plain(f"{line['method']} {line['path']}")
-    client, status, sent = line["client"] or "-", line["status"], line["bytes"]
-    return f'{client} - - [{stamp}] "{what} HTTP/1.1" {status} {sent}'
+def _combined(entry: Entry, serial: str) -> str:
+    instant, request, _, status, sent, _ = entry
+    stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(instant))
+    what = _plain(f"{request.method.decode('latin-1')} {masked(request.target)}")
+    return f'{request.client or "-"} - - [{stamp}] "{what} HTTP/1.1" {status} {sent}'
 
 
-def _pretty(line: Line) -> str:
-    milliseconds = float(str(line["seconds"])) * 1000
-    words = f"{line['status']} {line['cache']:<9} {milliseconds:8.1f} ms  "
-    return words + _plain(f"{line['method']} {line['path']}") + f"  [{line['rule']}]"
+def _pretty(entry: Entry, serial: str) -> str:
+    _, request, record, status, _, seconds = entry
+    words = f"{status} {record.cache:<9} {seconds * 1000:8.1f} ms  "
+    what = f"{request.method.decode('latin-1')} {masked(request.target)}"
+    return words + _plain(what) + f"  [{record.rule}]"
 
 
 def _plain(text: str) -> str:
@@ -156,7 +179,7 @@ def _is_plain(one: str) -> bool:
     return one.isprintable() and one != '"'
 
 
-_FORMS: dict[str, Callable[[Line], str]] = {
+_FORMS: dict[str, Callable[[Entry, str], str]] = {
     "json": _json,
     "logfmt": _logfmt,
     "combined": _combined,
