@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -125,6 +126,12 @@ def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:
     return factory
 
 
+def _collect_rarely() -> None:
+    """Look for cycles once in many stored responses: there are few, and to look costs a miss."""
+    gc.freeze()  # code and configuration need no looking through
+    gc.set_threshold(20_000, 20, 20)
+
+
 async def serve(
     configuration: Loaded, reread: Callable[[], Loaded], *, watch: bool, place: Place | None = None
 ) -> int:
@@ -150,6 +157,7 @@ async def serve(
     except (ListenError, OSError) as error:
         _report(place, str(error))
         return NOT_STARTED
+    _collect_rarely()
     _report(place, "", announcement(configuration.settings, addresses))
     try:
         tasks.spawn(_on_hangup(app, signals), "reload")
