@@ -195,6 +195,7 @@ class App:
             self._clock,
             trusted=self.trusted,
             flights=flights,
+            fleet=getattr(self.store, "flights", None),
         )
         exchange.on_hit, exchange.on_edge = self.hot.learn, self.hot.learn_edge
         return exchange

@@ -6,7 +6,6 @@ outcome, the Reply is dressed by core.delivery and its Record says what happened
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import assert_never
@@ -14,6 +13,7 @@ from typing import assert_never
 from vary_proxy import asking, preflights, replies
 from vary_proxy.asking import NO_VARY, Ask, key_names
 from vary_proxy.channel import Channel
+from vary_proxy.convoy import Convoy, FleetFlights
 from vary_proxy.core import (
     forwarding,
     keys,
@@ -23,13 +23,21 @@ from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.message import Fields, Record, Reply, Request
 from vary_proxy.core.policy import Policy, PreflightMode
 from vary_proxy.core.preflight import is_preflight
-from vary_proxy.core.stored import Resource, Selecting, StoredResponse
+from vary_proxy.core.stored import Selecting, StoredResponse
 from vary_proxy.fetching import Fetcher
-from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Flights, Landed, Landing, Validated
+from vary_proxy.flights import (
+    Alone,
+    Failed,
+    Flights,
+    Found,
+    Landed,
+    Validated,
+)
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.passing import Passer, Rules
 from vary_proxy.replies import Walk
 from vary_proxy.resuming import resuming
+from vary_proxy.riding import Riding
 from vary_proxy.store.base import Store, StoreUnavailable
 from vary_proxy.tasks import Tasks
 
@@ -49,6 +57,7 @@ class Exchange:
         clock: Callable[[], float],
         trusted: Callable[[str], bool] = lambda client: False,
         flights: Flights | None = None,
+        fleet: FleetFlights | None = None,
     ) -> None:
         self.rules = rules
         self._origins = origins
@@ -57,7 +66,9 @@ class Exchange:
         self._clock = clock
         self._trusted = trusted
         self.flights = self._flights = flights or Flights()
-        self._fetcher = Fetcher(origins, store, self._flights, tasks, clock)
+        convoy = None if fleet is None else Convoy(fleet, store, tasks, clock)
+        self._fetcher = Fetcher(origins, store, self._flights, tasks, clock, convoy)
+        self._riding = Riding(self._fetcher, self._flights, tasks, clock)
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
         self.on_edge: OnEdge | None = None
         self._kept = preflights.Kept(clock)
@@ -119,7 +130,7 @@ class Exchange:
         match decision:
             case reuse.Serve(stored, ttl, revalidate):
                 if revalidate:
-                    self._in_background(ask, stored, wanted)
+                    self._riding.in_background(ask, stored, wanted)
                 reply = await self._from_store(walk, ask, stored, CacheStatus(hit=True, ttl=ttl))
                 if reply is not None:
                     walk.record.cache = "stale" if ttl <= 0 else "hit"
@@ -161,9 +172,9 @@ class Exchange:
 
     async def _fetch(self, walk: Walk, ask: Ask, wanted: Selecting, reason: str) -> Reply:
         asked = self._clock()
-        landing, collapsed = await self._landing(walk, ask, wanted)
+        landing, collapsed = await self._riding.landing(ask, wanted)
         walk.record.collapsed = collapsed
-        if not collapsed:
+        if not collapsed and not isinstance(landing, Found):
             walk.asked(ask.policy.origin, landing.answered, self._clock() - asked)
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
@@ -183,11 +194,12 @@ class Exchange:
                 reply = await self._from_store(walk, ask, stored, status)
                 if not shared and ask.stale is not None:
                     await self._store.drop(ask.key, ask.stale)
-                if reply is not None:
-                    return reply
-                return await self._fetch(
-                    walk, replace(ask, candidates=(), filling=False), wanted, reason
-                )
+                again = replace(ask, candidates=(), filling=False)
+                return reply or await self._fetch(walk, again, wanted, reason)
+            case Found(stored):
+                walk.record.cache = "collapsed"
+                reply = await self._from_store(walk, ask, stored, replace(status, collapsed=True))
+                return reply or await self._fetch(walk, ask, wanted, reason)
             case Alone(response, fields, why):
                 told = replace(status, detail=why)
                 return replies.unconditional(walk, response, fields, told, self._clock())
@@ -195,74 +207,6 @@ class Exchange:
                 return await self._failed(walk, ask, status, error, code)
             case other:
                 assert_never(other)
-
-    async def _landing(self, walk: Walk, ask: Ask, wanted: Selecting) -> tuple[Landing, bool]:
-        """What came of the fetch, and whether it was another's."""
-        name = asking.flight_name(ask, wanted)
-        now = self._clock()
-        joinable = asking.may_share(ask) and not self._flights.is_unstorable(ask.key, now)
-        if joinable:
-            landing = await self._ride(ask, name)
-            if landing is not None:
-                return landing, True
-        flight = self._flights.open(
-            ask.key, name, joinable=joinable and self._flights.find(name) is None
-        )
-        self._tasks.spawn(self._fetcher.run(ask, flight), "fetch")
-        try:
-            return await asyncio.shield(flight.landing), False
-        except asyncio.CancelledError:
-            flight.landing.add_done_callback(self._close_unclaimed)
-            if flight.landing.cancelled():
-                raise OriginFailure("connection_terminated", "the fetch was ended") from None
-            raise
-
-    async def _ride(self, ask: Ask, name: bytes) -> Landing | None:
-        """The landing of another's flight; None when there is none that fits."""
-        flight = self._flights.find(name)
-        if flight is None:
-            return None
-        late = flight.landing.done()
-        if not late:
-            await asyncio.wait((flight.landing,), timeout=RIDE_SECONDS)
-        if not flight.landing.done() or flight.landing.cancelled():
-            return None
-        landing = flight.landing.result()
-        match landing:
-            case Landed(draft, _, spool):
-                fits = ask.select(draft.names) == draft.selecting and spool.joinable
-                return landing if fits and (not late or self._is_usable(ask, draft)) else None
-            case Validated(stored):
-                fits = ask.select(stored.names) == stored.selecting
-                return landing if fits and landing.shared else None
-            case _:
-                return None
-
-    def _is_usable(self, ask: Ask, draft: StoredResponse) -> bool:
-        """True when a response still arriving may answer a request made after its head came."""
-        decision = reuse.decide(
-            ask.request, Resource((draft,)), draft.selecting, ask.policy, self._clock()
-        )
-        return isinstance(decision, reuse.Serve)
-
-    def _close_unclaimed(self, flown: asyncio.Future[Landing]) -> None:
-        """Nobody waits for this landing: let go of what it holds."""
-        landing = None if flown.cancelled() else flown.result()
-        if isinstance(landing, Alone):
-            self._tasks.spawn(landing.response.close(), "close unclaimed")
-        elif isinstance(landing, Landed):
-            self._tasks.spawn(landing.anchor.aclose(), "close unclaimed")
-
-    def _in_background(self, ask: Ask, stored: StoredResponse, wanted: Selecting) -> None:
-        """Validate once, while the stale response is served (RFC 5861 §3)."""
-        ask = replace(ask, candidates=asking.validatable(stored), stale=stored, interim=None)
-        ask = replace(ask, request=asking.plain(ask.request))
-        name = asking.flight_name(ask, wanted)
-        if self._flights.find(name) is not None:
-            return
-        flight = self._flights.open(ask.key, name, joinable=True)
-        flight.landing.add_done_callback(self._close_unclaimed)
-        self._tasks.spawn(self._fetcher.run(ask, flight), "validate in background")
 
     def forget(self, matches: Callable[[bytes], bool]) -> None:
         """Store nothing that is under way for primary keys that *match*: they are purged."""

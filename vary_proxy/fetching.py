@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from vary_proxy.asking import Ask, key_names
+from vary_proxy.convoy import Convoy
 from vary_proxy.core import (
     edge,
     forwarding,
@@ -28,13 +29,13 @@ from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Validated
+from vary_proxy.flights import Alone, Failed, Flight, Flights, Found, Landed, Landing, Validated
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.pumping import Load, Pump
 from vary_proxy.spool import Spool
 from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
-from vary_proxy.vouching import Vouching
+from vary_proxy.vouching import Vouching, has_family
 
 STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
 _UNKNOWN = Body(b"", 0)
@@ -48,7 +49,9 @@ class Fetcher:
         flights: Flights,
         tasks: Tasks,
         clock: Callable[[], float],
+        convoy: Convoy | None = None,
     ) -> None:
+        self._convoy = convoy
         self._origins = origins
         self._store = store
         self._flights = flights
@@ -60,7 +63,10 @@ class Fetcher:
     async def run(self, ask: Ask, flight: Flight) -> None:
         """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
         try:
-            landing = await self._land(ask, flight)
+            found = None
+            if self._convoy is not None and flight.joinable:
+                found = await self._convoy.joined(ask, flight)
+            landing = await self._land(ask, flight) if found is None else Found(found)
         except OriginFailure as failure:
             landing = Failed(failure)
         except BaseException:
@@ -94,12 +100,12 @@ class Fetcher:
             landing = await self._not_modified(ask, head, requested)
             if landing is not None:
                 return landing
-            unsure = ask.filling and not _has_family(head.fields)
+            unsure = ask.filling and not has_family(head.fields)
             ask = replace(ask, candidates=(), filling=False, whole=True)
             requested = self._clock()
             response = await self._send(ask)
             head = self._judged_head(ask, response.head)
-            if unsure and _has_family(head.fields):
+            if unsure and has_family(head.fields):
                 self.vouching.is_bare(ask.policy.origin, ask.key)
         elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
             await response.close()
@@ -253,9 +259,9 @@ class Fetcher:
         """False when a 304 without CORS fields may be a bare one rather than a refusal."""
         if ask.policy.cors_mode in _OURS:
             return True
-        if b"origin" not in ask.request.fields and not _has_family(sibling.fields):
+        if b"origin" not in ask.request.fields and not has_family(sibling.fields):
             return True
-        if _has_family(head.fields):
+        if has_family(head.fields):
             self.vouching.carries(ask.key)
             return True
         return self.vouching.is_believed(ask.key)
@@ -281,9 +287,7 @@ _OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of 
 _RANGE = frozenset((b"range", b"if-range"))
 _FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
-_BY_REQUESTER = frozenset(
-    ("request-no-store", "authorization", "method", "presigned", "of-one-origin")
-)
+_BY_REQUESTER = {"request-no-store", "authorization", "method", "presigned", "of-one-origin"}
 
 
 def _sole(ask: Ask) -> StoredResponse | None:
@@ -293,7 +297,3 @@ def _sole(ask: Ask) -> StoredResponse | None:
     tag of the bytes that we hold.
     """
     return ask.candidates[0] if len(ask.candidates) == 1 and not ask.filling else None
-
-
-def _has_family(fields: Fields) -> bool:
-    return any(name.startswith(b"access-control-") for name, _ in fields.items)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vary_proxy.core.message import Fields
@@ -90,7 +91,15 @@ class Failed:
         return self.status
 
 
-Landing = Landed | Validated | Alone | Failed
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Another process of the fleet fetched it: *stored* is what it left in the store."""
+
+    stored: StoredResponse
+    answered: int = 0
+
+
+Landing = Landed | Validated | Alone | Failed | Found
 
 
 @dataclass(slots=True, eq=False)
@@ -98,8 +107,9 @@ class Flight:
     key: bytes  # primary key
     name: bytes  # what tells flights apart
     landing: asyncio.Future[Landing]
+    joinable: bool = False
     grounded: bool = False
-    riders: int = 0
+    on_close: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +125,7 @@ class Flights:
 
     def open(self, key: bytes, name: bytes, *, joinable: bool) -> Flight:
         """A new flight; found by others under *name* when *joinable*."""
-        flight = Flight(key, name, asyncio.get_running_loop().create_future())
+        flight = Flight(key, name, asyncio.get_running_loop().create_future(), joinable)
         if joinable:
             self._by_name[name] = flight
         self._by_key.setdefault(key, set()).add(flight)
@@ -123,6 +133,9 @@ class Flights:
 
     def close(self, flight: Flight) -> None:
         """Nobody can join any more."""
+        if flight.on_close is not None:
+            flight.on_close()
+            flight.on_close = None
         self.unlist(flight)
         flights = self._by_key.get(flight.key)
         if flights is not None:

@@ -11,8 +11,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from vary_proxy.core.message import Fields
+
 _MOST = 16384
 _BARE_SECONDS = 3600.0
+
+
+def has_family(fields: Fields) -> bool:
+    """True when *fields* have any of Access-Control-*."""
+    return any(name.startswith(b"access-control-") for name, _ in fields.items)
 
 
 class Vouching:

@@ -104,6 +104,8 @@ class Pair:
             writer.write(request + _LAST)
             answers.append(await asyncio.wait_for(reader.read(), 20))
             writer.close()
+        for app in self.apps:
+            await app.tasks.settle()  # so that what was fetched is stored
         return answers[0], answers[1]
 
 
@@ -304,7 +306,7 @@ LINES = st.sampled_from(
         b"GET /a HTTP/1.0",
         b"get /a HTTP/1.1",
         b"GET  /a HTTP/1.1",
-        b"POST /a HTTP/1.1",
+        b"POST /changed HTTP/1.1",
     ]
 )
 MESSAGES = st.builds(
@@ -327,8 +329,10 @@ def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
     )
     @given(st.lists(MESSAGES, min_size=1, max_size=3))
     def check(messages: list[bytes]) -> None:
-        for _ in range(2):
-            fast, full = loop.run_until_complete(pair.both(b"".join(messages)))
+        # One by one at first: whether the next in a pipeline rides on a fetch or finds it
+        # stored is a matter of moments.
+        for asked in (*messages, b"".join(messages), b"".join(messages)):
+            fast, full = loop.run_until_complete(pair.both(asked))
             assert fast == full
 
     try:

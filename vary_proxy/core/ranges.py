@@ -76,9 +76,7 @@ def is_reasonable(spans: Sequence[Span], total: int) -> bool:
     if len(spans) < 2:
         return True
     ordered = sorted(spans, key=lambda span: span.start)
-    apart = all(
-        before.stop <= after.start for before, after in itertools.pairwise(ordered)
-    )
+    apart = all(before.stop <= after.start for before, after in itertools.pairwise(ordered))
     return apart and sum(span.length for span in spans) <= total
 
 
