@@ -37,7 +37,8 @@ async def judged(store: str, *, fast: bool, faults: float) -> World:
     dice = random.Random(SEED)
     world = World(pages(80, dice), dice, faults)
     clock = world.clock
-    async with front(fast=fast, store=store, origin=TIMES, clock=clock) as edge, living(world):
+    times = TIMES if faults else ""
+    async with front(fast=fast, store=store, origin=times, clock=clock) as edge, living(world):
         edge.origin.on_connection = world.connection
         each = ANSWERS // CLIENTS + 1
         async with asyncio.TaskGroup() as group:
