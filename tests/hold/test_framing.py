@@ -12,7 +12,7 @@ import contextlib
 import pytest
 
 from tests.core.test_wire import REFUSED
-from tests.hold.worlds import HOST, Asked, Front, front, get, responses, said
+from tests.hold.worlds import HOST, Asked, Front, Origin, front, get, responses, said
 from tests.wire.rawclient import Client
 
 SMUGGLED = get(b"/smuggled")
@@ -316,3 +316,24 @@ async def test_what_an_origin_says_unasked_reaches_nobody(fast: bool) -> None:
         for number in range(5):
             target = b"/%d" % number
             assert (await edge.get(target)).body == target
+
+
+@LANES
+@pytest.mark.parametrize("status", [b"301 Moved", b"302 Found", b"307 Temporary", b"308 Permanent"])
+async def test_no_redirect_moves_us(status: bytes, fast: bool) -> None:
+    """The configured origin is the only place asked, wherever its answers point."""
+    there = Origin()
+    await there.start()
+    try:
+        location = b"Location: http://127.0.0.1:%d/latest/meta-data" % there.port
+        pointing = said(b"", location, b"Cache-Control: max-age=600", status=status)
+        async with front(lambda asked: pointing, fast=fast) as edge:
+            for _ in range(3):
+                answer = await edge.get()
+                assert answer.status == int(status[:3])
+                assert answer["location"].encode() == location[10:]
+            absolute = b"GET http://127.0.0.1:%d/ HTTP/1.1" % there.port
+            assert (await edge.ask(post(line=absolute))).status == 400
+        assert there.connections == 0
+    finally:
+        await there.stop()
