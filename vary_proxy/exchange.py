@@ -178,10 +178,12 @@ class Exchange:
             walk.asked(ask.policy.origin, landing.answered, self._clock() - asked)
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
-            case Landed(draft, own, spool, effective, anchor):
+            case Landed(draft, own, spool, effective, anchor, detail):
                 walk.record.cache = "collapsed" if collapsed else "miss"
                 walk.note(effective)
-                status = replace(status, fwd_status=draft.status, stored=not collapsed)
+                stored = not collapsed and not detail
+                status = replace(status, fwd_status=draft.status, stored=stored, detail=detail)
+                walk.record.reason = detail
                 mine = draft if collapsed else own
                 arriving = replies.from_spool(walk, mine, spool, status, self._clock())
                 if not collapsed:

@@ -21,6 +21,7 @@ from vary_proxy.core import (
     reuse,
     storing,
     validation,
+    variants,
     vary,
 )
 from vary_proxy.core.delivery import received
@@ -166,9 +167,9 @@ class Fetcher:
         self._tasks.spawn(self._pump.run(load), "pump")
         own = draft
         if verdict.fields is not head.fields:
-            fields = vary.dress(head.fields.without(_FRAMING), effective)
-            own = replace(draft, fields=fields)
-        return Landed(draft, own, spool, effective, anchor)
+            own = replace(draft, fields=vary.dress(head.fields.without(_FRAMING), effective))
+        has_room = variants.has_room(self._store.peek(ask.key), draft, most, now)
+        return Landed(draft, own, spool, effective, anchor, "" if has_room else "variant-cap")
 
     async def adopt(
         self, ask: Ask, response: OriginResponse, head: Response, requested: float

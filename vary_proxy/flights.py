@@ -31,6 +31,7 @@ class Landed:
 
     ``anchor`` holds the spool for whoever opened the flight until its own reader is there.
     ``own`` is the response as its requester gets it: with the fields that are for it alone.
+    ``detail`` says why it will not be stored all the same; empty: it will.
     """
 
     draft: StoredResponse
@@ -38,6 +39,7 @@ class Landed:
     spool: Spool
     vary: EffectiveVary
     anchor: SpoolReader
+    detail: str = ""
 
     @property
     def answered(self) -> int:

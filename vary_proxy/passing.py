@@ -81,7 +81,8 @@ class Passer:
         landing = await self._fetcher.adopt(ask, response, head, requested)
         if not isinstance(landing, Landed):
             return replies.alone(walk, response, head.fields, status)
-        status = replace(status, fwd_status=head.status, stored=True)
+        detail = landing.detail
+        status = replace(status, fwd_status=head.status, stored=not detail, detail=detail)
         walk.record.cache = "miss"
         walk.note(landing.vary)
         now = self._clock()

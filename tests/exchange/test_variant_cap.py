@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -55,3 +56,51 @@ async def test_those_that_came_first_stay(edges: Callable[..., Edge]) -> None:
     for number in range(10):
         reply = await edge.get("/a", origin=b"https://site-%d.example" % number)
         assert reply.cache_status == "vary-proxy; hit; ttl=600"
+
+
+@pytest.mark.parametrize("weak", [True, False], ids=["weak tag", "no tag"])
+async def test_what_is_beyond_the_cap_is_not_said_to_be_stored(
+    edges: Callable[..., Edge], weak: bool
+) -> None:
+    edge = edges(replace(Policy(), cache=CachePolicy(max_variants=16)))
+    replies = []
+    for number in range(20):
+        origin = b"https://site-%d.example" % number
+        fields = ((b"etag", b'W/"1"'),) if weak else ()
+        edge.origin.replies(
+            body=b"the body", acao=origin, cache_control=b"max-age=600", fields=fields
+        )
+        replies.append(await edge.get("/a", origin=origin))
+        await edge.settle()
+        assert (replies[-1].body, replies[-1]["access-control-allow-origin"]) == (
+            b"the body",
+            origin,
+        )
+    told = [reply.cache_status for reply in replies[1:]]
+    stored = "vary-proxy; fwd=vary-miss; fwd-status=200; stored"
+    beyond = "vary-proxy; fwd=vary-miss; fwd-status=200; detail=variant-cap"
+    assert told == [stored] * 15 + [beyond] * 4
+    assert [reply.record.stored for reply in replies] == [True] * 16 + [False] * 4
+    assert replies[-1].record.reason == "variant-cap"
+    assert edge.store.stats().stored_responses == 16
+
+
+async def test_beyond_the_cap_those_who_ask_at_once_still_share_one_fetch(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(replace(Policy(), cache=CachePolicy(max_variants=1)))
+    edge.origin.replies(body=b"a", cache_control=b"max-age=600")
+    await edge.get("/a")
+    await edge.settle()
+    gate = asyncio.Event()
+    edge.origin.replies(body=b"b", cache_control=b"max-age=600", gate=gate)
+    asking = [
+        asyncio.ensure_future(edge.get("/a", origin=b"https://site.example")) for _ in range(5)
+    ]
+    while edge.origin.asked < 2:
+        await asyncio.sleep(0)
+    gate.set()
+    replies = await asyncio.gather(*asking)
+    assert [reply.body for reply in replies] == [b"b"] * 5
+    assert not any("stored" in reply.cache_status for reply in replies)
+    assert edge.origin.asked == 2

@@ -35,6 +35,14 @@ def joined(
     return _in_place_of(stored, kept, now, even_fresh=welcome)
 
 
+def has_room(resource: Resource | None, draft: StoredResponse, limit: int, now: float) -> bool:
+    """False when *draft*, whose body is still to come, will not join *resource*.
+
+    What a part displaces is known from its length, hence not yet: it is taken to have room.
+    """
+    return draft.part is not None or joined(resource, draft, limit, now) is not None
+
+
 def _displaces(new: StoredResponse, old: StoredResponse) -> bool:
     """True when *old* would never be chosen again, or is a part that *new* makes needless."""
     if dict(new.selecting) != dict(old.selecting):
