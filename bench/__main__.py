@@ -65,6 +65,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
     reader.add_argument("--only", default="", help="names of scenarios, with commas")
     reader.add_argument("--out", default="", help="a file for the tables")
     asked = reader.parse_args(arguments)
+    asked.told = " ".join(arguments)
     if asked.quick:
         asked.rounds, asked.seconds = 1, 1
     unknown = sorted(set(filter(None, asked.only.split(","))) - set(BY_NAME))
@@ -107,7 +108,7 @@ def _warm(scenario: Scenario, server: Process, origin: Process) -> None:
     """Have everything stored that is to be a hit, the slow first requests behind us."""
     if scenario.method == "GET" and scenario.unique < 1 and scenario.path != "/pass/":
         whole = replace(scenario, fields="", unique=0.0, status=200)
-        for _ in range(10):
+        for _ in range(15):
             if drive(whole, server, origin, 1).origin_share < _HITS_ONLY:
                 break
     drive(scenario, server, origin, 1)
@@ -127,7 +128,7 @@ def _memory(among: Servers, origin: Process, seconds: int) -> str:
 
 
 def _document(results: Mapping[str, report.Rounds], memory: str, asked: argparse.Namespace) -> str:
-    command = "make bench" + (" ARGS=--quick" if asked.quick else "")
+    command = "make bench" + (f' ARGS="{asked.told}"' if asked.told else "")
     parts = [
         "# What a request costs",
         f"Measured on {date.today()} by `{command}`: {asked.rounds} rounds of {asked.seconds} s "

@@ -33,11 +33,11 @@ http {{
 """
 _ORIGIN = """
   root {dir}/files; etag on; open_file_cache max=100;
-  location /1k/ {{ add_header Cache-Control max-age=86400; include {dir}/open; try_files /1k =404; }}
-  location /64k/ {{ add_header Cache-Control max-age=86400; include {dir}/open; try_files /64k =404; }}
-  location /1m/ {{ add_header Cache-Control max-age=86400; include {dir}/open; try_files /1m =404; }}
-  location /cors/ {{ add_header Cache-Control max-age=86400; try_files /1k =404; }}
-  location /pass/ {{ add_header Cache-Control no-store; include {dir}/open; try_files /1k =404; }}
+  location /1k/ {{ include {dir}/open; include {dir}/fresh; try_files /1k =404; }}
+  location /64k/ {{ include {dir}/open; include {dir}/fresh; try_files /64k =404; }}
+  location /1m/ {{ include {dir}/open; include {dir}/fresh; try_files /1m =404; }}
+  location /cors/ {{ include {dir}/fresh; try_files /1k =404; }}
+  location /pass/ {{ include {dir}/open; add_header Cache-Control no-store; try_files /1k =404; }}
   location /status {{ stub_status; }}
 """
 _CACHE = """
@@ -125,6 +125,7 @@ class Place:
 def origin(place: Place) -> Process:
     files = place.dir / "files"
     files.mkdir()
+    (place.dir / "fresh").write_text("add_header Cache-Control max-age=86400;")
     (place.dir / "open").write_text('add_header Access-Control-Allow-Origin "*";')
     for name, size in FILES.items():
         (files / name).write_bytes(bytes(range(256)) * (size // 256))
