@@ -14,7 +14,7 @@ from typing import Protocol
 
 from vary_proxy.core.message import Buffer, Fields, Reply, Request
 from vary_proxy.core.wire import Refused, read_head
-from vary_proxy.hot import DECISIVE, Hot, Line
+from vary_proxy.hot import DECISIVE, PRESENT, Hot, Line
 
 _LONGEST_HEAD = 8192
 _MOST_FIELDS = 64
@@ -112,7 +112,7 @@ class FastLane:
         if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
             return _LONG_WAY
         if name == b"cookie":
-            value = b"1"  # that there is one is all that has a say
+            value = PRESENT  # that there is one is all that has a say
         watched = name in _ALWAYS or name in self._hot.watched
         read = (name, value) if watched else _PLAIN
         if len(self._lines) >= _MOST_LINES:

@@ -23,6 +23,8 @@ from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
 
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
 _MOST_LINES = 16384  # first lines that answers are known for
+_MOST_HELD = 12288  # answers in all; one is about 4 KiB
+PRESENT = b"1"  # stands for the value of a field of which only the presence counts
 _MOST_ANSWERS = 64  # for one of them
 
 # Fields that change what is answered beyond selecting a variant; a request with one of the
@@ -115,12 +117,14 @@ class Hot:
         self._clock = clock
         self._ruled = tuple(ruled)
         self._lines: OrderedDict[tuple[bytes, bytes, bytes], Line] = OrderedDict()
+        self._held = 0  # answers in all
         self.watched: set[bytes] = {*DECISIVE, *CONDITIONS, *_SHAPING, *_PREFLIGHT, *self._ruled}
         self.on_watch: list[Callable[[], None]] = []  # told when ``watched`` has grown
 
     def restart(self, ruled: Iterable[bytes]) -> None:
         """Forget everything: rules have changed, and now look at the fields *ruled*."""
         self._lines.clear()
+        self._held = 0
         self._ruled = tuple(ruled)
         self.watched |= set(self._ruled)
         for told in self.on_watch:
@@ -140,6 +144,7 @@ class Hot:
         assert isinstance(known, Answer)
         if now >= known.ends or self._store.peek(known.key) is not known.resource:
             del line.answers[tuple(map(found.get, line.names))]
+            self._held -= 1
             return None
         if found and not CONDITIONS.isdisjoint(found):
             return self._conditional(line, known, found, now)
@@ -238,9 +243,9 @@ class Hot:
         line = self._lines.get(name)
         names = tuple(sorted(wanted))
         if line is None or line.names != names:
+            if line is not None:
+                self._held -= len(line.answers)
             line = self._lines[name] = Line(names, request)
-            if len(self._lines) > _MOST_LINES:
-                self._lines.popitem(last=False)
         return line
 
     def _keep(self, line: Line, request: Request, answer: Answer | Edge) -> None:
@@ -249,7 +254,14 @@ class Hot:
             if name in self.watched:
                 if name in found:
                     return  # lines of one field are joined on the long way only
-                found[name] = value
+                # That there is a cookie is all that has a say; the fast lane sees no more.
+                found[name] = PRESENT if name == b"cookie" else value
         if len(line.answers) >= _MOST_ANSWERS:
+            self._held -= len(line.answers)
             line.answers.clear()
-        line.answers[tuple([found.get(name) for name in line.names])] = answer
+        values = tuple([found.get(name) for name in line.names])
+        self._held += values not in line.answers
+        line.answers[values] = answer
+        while self._held > _MOST_HELD or len(self._lines) > _MOST_LINES:
+            _, oldest = self._lines.popitem(last=False)
+            self._held -= len(oldest.answers)

@@ -235,6 +235,25 @@ async def test_the_fast_lane_is_taken(pair: Pair) -> None:
         assert counted == before + request.count(b"GET")
 
 
+async def test_a_request_with_a_cookie_takes_the_fast_lane_too(pair: Pair) -> None:
+    for number in range(3):
+        await pair.both(get(Cookie=f"session={number}"))
+    hot = pair.apps[0].hot
+    line = hot.find(b"http", b"edge.example", b"GET /a HTTP/1.1")
+    assert line is not None
+    assert hot.answer(line, {b"cookie": b"1"}) is not None
+
+
+async def test_what_the_fast_lane_knows_is_bounded(pair: Pair) -> None:
+    hot = pair.apps[0].hot
+    for number in range(70):
+        for _ in range(2):
+            await pair.both(get(Origin=f"https://{number}.example"))
+    line = hot.find(b"http", b"edge.example", b"GET /a HTTP/1.1")
+    assert line is not None
+    assert len(line.answers) <= 64
+
+
 async def test_a_purge_reaches_the_fast_lane(pair: Pair) -> None:
     for _ in range(3):
         await pair.both(get())
