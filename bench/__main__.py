@@ -50,10 +50,10 @@ def main(arguments: Sequence[str]) -> int:
         for scenario in wanted:
             among = logged if scenario.logged else plain
             results[scenario.name] = _rounds(scenario, among, origin, asked)
-    text = _document(results, memory, asked)
-    print(text)
-    if asked.out:
-        Path(asked.out).write_text(text)
+        text = _document(results, memory, asked)
+        print(text, flush=True)
+        if asked.out:
+            Path(asked.out).write_text(text)
     return 0
 
 
