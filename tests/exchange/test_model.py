@@ -82,6 +82,29 @@ class Cache(RuleBasedStateMachine):
     def get_with(self, path: bytes, origin: bytes | None, asked: dict[str, bytes]) -> None:
         self._ask(path, b"GET", asked if origin is None else {**asked, "origin": origin})
 
+    @rule(
+        path=TARGETS,
+        behaviour=BEHAVIOURS,
+        origins=st.lists(ORIGINS, min_size=2, max_size=4),
+        seconds=st.sampled_from([0, 1, 4, 12, 50]),
+        asked=ASKED,
+    )
+    def get_again(
+        self,
+        path: bytes,
+        behaviour: Behaviour,
+        origins: list[bytes | None],
+        seconds: int,
+        asked: dict[str, bytes],
+    ) -> None:
+        """What most faults need: an answer, some time, and somebody who may not have it."""
+        self.publish(path)
+        self.behave(path, replace(behaviour, down=False, broken=False))
+        for origin in origins[:-1]:
+            self.get(path, origin)
+        self.wait(seconds)
+        self.get_with(path, origins[-1], asked)
+
     @rule(path=TARGETS)
     def head(self, path: bytes) -> None:
         self._ask(path, b"HEAD", {})
