@@ -8,7 +8,7 @@ RFC 9110 §13.1.5, §14.2, §15.3.7.3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 from vary_proxy.core import ranges, syntax
@@ -49,6 +49,17 @@ class Continued:
     @property
     def in_use(self) -> int:
         return self._origin.in_use
+
+    @property
+    def retries(self) -> Mapping[str, int]:
+        """Requests sent again, by the failure that made them needed."""
+        told: Mapping[str, int] = getattr(self._origin, "retries", {})
+        return told
+
+    @property
+    def is_healthy(self) -> bool:
+        """False while every URL of the origin is set aside."""
+        return bool(getattr(self._origin, "is_healthy", True))
 
     @property
     def reached(self) -> Reached:
