@@ -14,7 +14,7 @@ from typing import Protocol
 
 from vary_proxy.core.message import Buffer, Fields, Reply, Request
 from vary_proxy.core.wire import Refused, read_head
-from vary_proxy.hot import DECISIVE, PRESENT, Hot, Line
+from vary_proxy.hot import DECISIVE, WITH_COOKIE, Hot, Line
 
 _LONGEST_HEAD = 8192
 _MOST_FIELDS = 64
@@ -88,6 +88,8 @@ class FastLane:
         host = found.pop(b"host", None)
         if host is None:
             return 0
+        if b"cookie" in found:
+            found[WITH_COOKIE] = b"1"
         hot = self._hot
         answers = hot.find(scheme, host, first)
         given = None if answers is None else hot.answer(answers, found)
@@ -112,7 +114,7 @@ class FastLane:
         if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
             return _LONG_WAY
         if name == b"cookie":
-            value = PRESENT  # that there is one is all that has a say
+            return name, value  # everybody's own, and nothing to be kept in a table
         watched = name in _ALWAYS or name in self._hot.watched
         read = (name, value) if watched else _PLAIN
         if len(self._lines) >= _MOST_LINES:

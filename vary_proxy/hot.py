@@ -24,7 +24,6 @@ from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
 _MOST_LINES = 16384  # first lines that answers are known for
 _MOST_HELD = 12288  # answers in all; one is about 4 KiB
-PRESENT = b"1"  # stands for the value of a field of which only the presence counts
 _MOST_ANSWERS = 64  # for one of them
 
 # Fields that change what is answered beyond selecting a variant; a request with one of the
@@ -35,7 +34,9 @@ DECISIVE = frozenset(
     + (b"trailer", b"te", b"max-forwards", b"vary-proxy-explain")
 )
 CONDITIONS = frozenset((b"if-none-match", b"if-modified-since", b"range"))
-_SHAPING = (b"origin", b"cookie", b"sec-fetch-mode")
+# Says that there is a cookie, where its value has no say; no field has this name.
+WITH_COOKIE = b"cookie?"
+_SHAPING = (b"origin", WITH_COOKIE, b"sec-fetch-mode")
 _PREFLIGHT = (b"access-control-request-method", b"access-control-request-headers") + (
     b"access-control-request-private-network",
 )
@@ -118,7 +119,14 @@ class Hot:
         self._ruled = tuple(ruled)
         self._lines: OrderedDict[tuple[bytes, bytes, bytes], Line] = OrderedDict()
         self._held = 0  # answers in all
-        self.watched: set[bytes] = {*DECISIVE, *CONDITIONS, *_SHAPING, *_PREFLIGHT, *self._ruled}
+        self.watched: set[bytes] = {
+            b"cookie",
+            *DECISIVE,
+            *CONDITIONS,
+            *_SHAPING,
+            *_PREFLIGHT,
+            *self._ruled,
+        }
         self.on_watch: list[Callable[[], None]] = []  # told when ``watched`` has grown
 
     def restart(self, ruled: Iterable[bytes]) -> None:
@@ -254,8 +262,9 @@ class Hot:
             if name in self.watched:
                 if name in found:
                     return  # lines of one field are joined on the long way only
-                # That there is a cookie is all that has a say; the fast lane sees no more.
-                found[name] = PRESENT if name == b"cookie" else value
+                found[name] = value
+        if b"cookie" in found:
+            found[WITH_COOKIE] = b"1"
         if len(line.answers) >= _MOST_ANSWERS:
             self._held -= len(line.answers)
             line.answers.clear()

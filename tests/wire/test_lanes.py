@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from vary_proxy import config
 from vary_proxy.app import App
+from vary_proxy.hot import WITH_COOKIE
 
 _ORIGIN_BODY = bytes(range(256)) * 8
 _RULES = """\
@@ -61,6 +62,11 @@ async def _origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 extra = b"Access-Control-Allow-Origin: " + origin + b"\r\n"
             if b"/lang" in head:
                 extra += b"Vary: Accept-Language\r\n"
+            if b"/cookie" in head:
+                extra += b"Vary: Cookie\r\n"
+                body = body and (
+                    lower.partition(b"\r\ncookie: ")[2].partition(b"\r\n")[0] or b"none"
+                )
             if b"/empty" in head:
                 body = b""
             writer.write(
@@ -162,6 +168,10 @@ CORPUS = [
     get("/lang", Accept_Language="de"),
     get("/lang", Accept_Language="en"),
     get("/lang"),
+    get("/cookie", Cookie="user=a"),
+    get("/cookie", Cookie="user=b"),
+    get("/cookie"),
+    get("/h/a", Cookie="user=a"),
     get("/edge/a", Origin="https://a.example"),
     get("/edge/a", Origin="https://evil.example"),
     get("/edge/a"),
@@ -245,7 +255,16 @@ async def test_a_request_with_a_cookie_takes_the_fast_lane_too(pair: Pair) -> No
     hot = pair.apps[0].hot
     line = hot.find(b"http", b"edge.example", b"GET /a HTTP/1.1")
     assert line is not None
-    assert hot.answer(line, {b"cookie": b"1"}) is not None
+    assert hot.answer(line, {b"cookie": b"another", WITH_COOKIE: b"1"}) is not None
+    assert hot.answer(line, {}) is None
+
+
+async def test_what_varies_by_cookie_is_told_apart_by_its_value(pair: Pair) -> None:
+    for _ in range(3):
+        for user in (b"user=a", b"user=b"):
+            fast, full = await pair.both(get("/cookie", Cookie=user.decode()))
+            assert b"\r\n\r\n" + user in fast
+            assert fast == full
 
 
 async def test_what_the_fast_lane_knows_is_bounded(pair: Pair) -> None:

@@ -25,7 +25,8 @@ class Front:
         host = f"[{host}]" if ":" in host else host
         text = _CONFIGURATION.format(host=host, port=port, origin=origin)
         # Settings of the shell, meant for another proxy, stay out of the demo.
-        app = App(loads(text.encode(), "demo.yaml", environ={}))
+        # Every field of every request is shown; only the long way tells observers all of them.
+        app = App(loads(text.encode(), "demo.yaml", environ={}), fast=False)
         app.observers.append(observer)
         try:
             addresses = await app.start()
