@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence, Sized
 from dataclasses import replace
 from typing import Protocol
 
+from vary_proxy.core.forwarding import is_told
 from vary_proxy.core.message import Buffer, Fields, Reply, Request
 from vary_proxy.core.wire import Refused, read_head
 from vary_proxy.hot import DECISIVE, WITH_COOKIE, Hot, Line
@@ -36,9 +37,20 @@ class Out(Protocol):
 
 
 class FastLane:
-    """*observe* is called once a request, as long as there is anybody in *observers*."""
+    """*observe* is called once a request, as long as there is anybody in *observers*.
 
-    def __init__(self, hot: Hot, observe: Observer, observers: Sized = ()) -> None:
+    *trusted* says whose forwarding fields are believed.
+    """
+
+    def __init__(
+        self,
+        hot: Hot,
+        observe: Observer,
+        observers: Sized = (),
+        trusted: Callable[[str], bool] = lambda client: False,
+    ) -> None:
+        self._trusted = trusted
+        self._told: frozenset[bytes] = frozenset()  # watched fields that strangers may not set
         self._hot = hot
         self._observe = observe
         self._observers = observers
@@ -88,6 +100,9 @@ class FastLane:
         host = found.pop(b"host", None)
         if host is None:
             return 0
+        if not self._told.isdisjoint(found) and not self._trusted(client):
+            for name in self._told:
+                found.pop(name, None)
         if b"cookie" in found:
             found[WITH_COOKIE] = b"1"
         hot = self._hot
@@ -123,6 +138,7 @@ class FastLane:
         return read
 
     def _forget(self) -> None:
+        self._told = frozenset(filter(is_told, self._hot.watched))
         self._lines.clear()
         self._lines[b""] = _PLAIN
 

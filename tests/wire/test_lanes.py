@@ -83,7 +83,8 @@ async def _origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 class Pair:
     """The two proxies."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: str = "") -> None:
+        self.more = more  # of the configuration
         self.clock = Clock()
         self.apps: list[App] = []
         self.addresses: list[str] = []
@@ -93,7 +94,8 @@ class Pair:
         self.server = await asyncio.start_server(_origin, "127.0.0.1", 0)
         port = self.server.sockets[0].getsockname()[1]
         for fast in (True, False):
-            loaded = config.loads(_RULES.format(port=port).encode(), "lanes.yaml", (), {})
+            text = _RULES.format(port=port) + self.more
+            loaded = config.loads(text.encode(), "lanes.yaml", (), {})
             app = App(loaded, self.clock, fast=fast)
             self.apps.append(app)
             self.addresses += await app.start()
@@ -265,6 +267,22 @@ async def test_what_varies_by_cookie_is_told_apart_by_its_value(pair: Pair) -> N
             fast, full = await pair.both(get("/cookie", Cookie=user.decode()))
             assert b"\r\n\r\n" + user in fast
             assert fast == full
+
+
+@pytest.mark.parametrize("networks", ["127.0.0.0/8", "192.0.2.0/24"])
+async def test_forwarding_fields_count_on_both_lanes_from_trusted_peers_alone(
+    networks: str,
+) -> None:
+    pair = Pair(f"server: {{trusted_proxies: [{networks}]}}\n")
+    await pair.start()
+    try:
+        for _ in range(3):
+            for proto in ("https", "http", ""):
+                told = {"X_Forwarded_Proto": proto} if proto else {}
+                fast, full = await pair.both(get("/proto", **told))
+                assert fast == full
+    finally:
+        await pair.close()
 
 
 async def test_what_the_fast_lane_knows_is_bounded(pair: Pair) -> None:

@@ -65,11 +65,12 @@ def believed(request: Request, *, trusted: bool) -> Request:
     fields = request.fields
     drop = {name for name, _ in fields.items if _is_lookalike(name)} | _nominated(fields)
     if not trusted:
-        drop |= {name for name, _ in fields.items if _is_told(name)}
+        drop |= {name for name, _ in fields.items if is_told(name)}
     return replace(request, fields=fields.without(drop)) if drop else request
 
 
-def _is_told(name: bytes) -> bool:
+def is_told(name: bytes) -> bool:
+    """True for what one proxy tells the next, and is believed from ours alone."""
     return name in _FROM_TRUSTED_ONLY or name.startswith(b"x-forwarded-")
 
 
@@ -101,7 +102,7 @@ def to_origin(
     fields = end_to_end(request.fields).without(drop | _ours_to_set(policy, hop))
     odd = {name for name, _ in fields.items if _is_lookalike(name)}
     if not hop.trusted:
-        odd |= {name for name, _ in fields.items if _is_told(name)}
+        odd |= {name for name, _ in fields.items if is_told(name)}
     fields = fields.without(odd)
     host = request.authority if hop.host is None else hop.host
     pairs = (
