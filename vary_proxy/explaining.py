@@ -51,7 +51,9 @@ def explain(loaded: Loaded, request: Request) -> dict[str, Any]:
 
 def own_address(settings: Settings) -> str:
     """Where this configuration listens, as a client on this machine would ask it."""
-    return reachable(settings.listen[0].address)
+    first = settings.listen[0]
+    where = reachable(first.address)
+    return where if first.tls is None else where.replace("http:", "https:", 1)
 
 
 def reachable(address: Address) -> str:

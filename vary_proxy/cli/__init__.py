@@ -22,6 +22,7 @@ _VERBS = {
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
     "explain": ("explain", "Say what would become of a request, and by which line of the file."),
     "purge": ("purge", "Take a URL, a tag, a prefix or everything out of the cache."),
+    "warm": ("warm", "Ask for URLs before anybody else does, so that they are stored."),
     "inspect": ("inspect", "Show what is stored of a URL."),
     "stats": ("stats", "Show what a running proxy has counted."),
     "reload": ("reload", "Let a running proxy read its configuration again."),

@@ -1,4 +1,4 @@
-"""One request through a running proxy, byte for byte, for ``explain --live``."""
+"""One request through a running proxy, byte for byte, for the commands that ask one."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _TOLD = re.compile(
 
 
 class _Unix(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT)
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
 
@@ -32,7 +32,7 @@ def exchange(
     server: str, method: str, target: str, headers: Mapping[str, str], body: bytes | None
 ) -> tuple[int, str]:
     """Status and text of the answer. Raises OSError, or ValueError."""
-    connection = _connection(server)
+    connection = connect(server)
     try:
         connection.request(method, target, body, dict(headers))
         response = connection.getresponse()
@@ -45,7 +45,7 @@ def exchange(
 
 def ask(proxy: str, request: Request) -> dict[str, Any]:
     """Status and telling fields of the proxy's answer. Raises OSError, or ValueError."""
-    connection = _connection(proxy)
+    connection = connect(proxy)
     try:
         connection.putrequest(request.method.decode(), request.target.decode(), True, True)
         connection.putheader("Host", request.authority.decode() or connection.host)
@@ -62,11 +62,12 @@ def ask(proxy: str, request: Request) -> dict[str, Any]:
         connection.close()
 
 
-def _connection(proxy: str) -> http.client.HTTPConnection:
+def connect(proxy: str, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
+    """A connection, to be made when it is used; *timeout* in seconds. Raises ValueError."""
     if proxy.startswith("unix:"):
-        return _Unix(proxy.removeprefix("unix:"))
+        return _Unix(proxy.removeprefix("unix:"), timeout)
     found = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/:\[\]]+)(?::(\d{1,5}))?/?", proxy)
     if found is None:
         raise ValueError("write http://host:port")
     kind = http.client.HTTPSConnection if found[1] == "https" else http.client.HTTPConnection
-    return kind(found[2].strip("[]"), int(found[3]) if found[3] else None, timeout=TIMEOUT)
+    return kind(found[2].strip("[]"), int(found[3]) if found[3] else None, timeout=timeout)

@@ -50,12 +50,12 @@ def loaded(given: Mapping[str, Any]) -> Loaded:
     Raises click.exceptions.Exit once the problems were printed: 2 when only flags are wrong.
     """
     try:
-        found = load(_path(given), overrides(given), os.environ)
+        made = load(file_of(given), overrides(given), os.environ)
     except ConfigError as error:
         raise click.exceptions.Exit(tell(error)) from None
-    for warning in found.warnings:
+    for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
-    return found
+    return made
 
 
 def rereader(given: Mapping[str, Any], found: Loaded) -> Callable[[], Loaded]:
@@ -116,7 +116,8 @@ def _listed(text: str) -> list[str]:
     return [text] if text.startswith("~") else [one for one in text.split(",") if one]
 
 
-def _path(given: Mapping[str, Any]) -> str | None:
+def file_of(given: Mapping[str, Any]) -> str | None:
+    """The file to read; None where there is none, or flags stand in for it."""
     if given.get("path") or given.get("origin"):
         return given.get("path")
     return next((name for name in _LOOKED_FOR if Path(name).is_file()), None)
