@@ -35,7 +35,6 @@ _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: end with RST, so that a cut never
 class Connection(RequestHandler):
     __slots__ = (
         "_client",
-        "_ended",
         "_head_timer",
         "_hub",
         "_intake",
@@ -65,7 +64,6 @@ class Connection(RequestHandler):
         self._scheme = b"http"
         self._intake: Intake
         self._client = client or ""  # as it was announced, or its peer's address
-        self._ended = False  # the client will send no more
         self._lingering: asyncio.Future[None] | None = None
         self._head_timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None  # outlives aiohttp's ``transport``
@@ -112,7 +110,7 @@ class Connection(RequestHandler):
         self._hub.forget(self)
 
     def is_gone(self) -> bool:
-        return self.transport is None or self._ended or self.transport.is_closing()
+        return self.transport is None or self._intake.ended or self.transport.is_closing()
 
     def leave_if_idle(self) -> None:
         """Close, unless a request is being read or answered."""
@@ -177,8 +175,8 @@ class Connection(RequestHandler):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio here
         if self._intake.idle or self._wire is None:
+            self._watch.begin()  # the fast lane's answers may be unread
             return False
-        self._ended = True
         self.enough()
         self._intake.end()
         # A client may close its side and still read; under TLS asyncio cannot wait for it.
@@ -253,18 +251,20 @@ class Connection(RequestHandler):
         self._intake.serving = False
         if self._intake.pending:
             self._intake.advance()
+        if self._intake.ended and not self._intake.serving:
+            self.force_close()  # only empty lines were left
         self.release()
         self._idle_from_now()
 
     def _may_persist(self) -> bool:
-        return not (self._ended or self._hub.draining or self._intake.skipping)
+        return not (self._hub.draining or self._intake.skipping or self._intake.exhausted)
 
     async def _part(self, asked: Asked) -> None:
         """Let a client that is still sending read our last word (RFC 9112 §9.6)."""
         self._watch.begin()
         intake, transport = self._intake, self.transport
         sending = intake.skipping or intake.pending or not asked.payload.is_eof()
-        if not sending or self._ended or transport is None or transport.is_closing():
+        if not sending or intake.ended or transport is None or transport.is_closing():
             return
         intake.skip()
         if transport.can_write_eof():

@@ -54,6 +54,7 @@ class Intake:
         "_protocol",
         "_skipped",
         "_taker",
+        "ended",
         "serving",
         "skipping",
     )
@@ -79,6 +80,7 @@ class Intake:
         self._dechunker: Dechunker | None = None
         self._backlog = b""  # of a body whose chunks are too many to be decoded at once
         self._skipped = 0
+        self.ended = False  # the client will send no more
         self.serving = False  # from a request's head to the end of its reply
         self.skipping = False  # bytes mean nothing any more
 
@@ -95,6 +97,11 @@ class Intake:
     def at_rest(self) -> bool:
         """Idle, and every byte so far was part of a message that has ended."""
         return not (self.serving or self.skipping or self._heads.pending)
+
+    @property
+    def exhausted(self) -> bool:
+        """The client will send no more, and all that it sent has been taken (RFC 9112 §9.6)."""
+        return self.ended and not self.pending
 
     def receive(self, data: bytes) -> None:
         if self.skipping:
@@ -119,7 +126,7 @@ class Intake:
             head = self._heads.read()
             if head is None:
                 if self._heads.pending:
-                    self._taker.begin_head()
+                    self._await_head()
                 return
             length = head.request.body_length
             if length is not None and length > self._most:
@@ -137,17 +144,26 @@ class Intake:
         self._taker.take(head, payload, None)
         if self._heads.pending:
             self.receive(self._heads.rest())
+        if self.ended:
+            self.end()
 
     def refuse(self, refused: Refused, head: Head | None = None) -> None:
         self.skipping = self.serving = True
         self._taker.take(head, EMPTY_PAYLOAD, refused)
 
+    def _await_head(self) -> None:
+        if self.ended:
+            self.refuse(Refused(400, "The head ended early; send it whole.", "cut-head"))
+        else:
+            self._taker.begin_head()
+
     def end(self) -> None:
-        """The client will send no more."""
-        if self._body is not None:
+        """The client will send no more; what it sent before is still answered."""
+        self.ended = True
+        if self._body is not None and not self._backlog:
             self._fail(self._body, BodyFailed(400, "The body ended early; send it whole."))
         elif not self.serving and self._heads.pending:
-            self.refuse(Refused(400, "The head ended early; send it whole.", "cut-head"))
+            self._await_head()
 
     def skip(self) -> None:
         """Throw away what is still to come."""
@@ -186,6 +202,8 @@ class Intake:
         self.receive(data)
         if not self._backlog:
             self._taker.release()
+            if self.ended:
+                self.end()
 
     def _fail(self, body: StreamReader, failure: BodyFailed) -> None:
         self.skip()
