@@ -151,6 +151,7 @@ class MemoryStore:
             held = _Held(Resource())
             self._probation[key] = held
         held.bodies.setdefault(stored.body.digest, chunks)
+        stored.fields.forget()
         self._settle(key, held, resource)
         self._make_room(key)
         return True
