@@ -98,6 +98,8 @@ class App:
             if self._inherited is not None:
                 self.peers = self.eyes.peers = await self._met(self._inherited)
             await self.eyes.open(self)
+            for origin in self.origins.values():
+                origin.begin()
             bound = await self.server.start(self._listeners())
             self.eyes.listening = True
             return bound
@@ -113,7 +115,7 @@ class App:
 
         peers = Peers(inherited.own, inherited.others())
         await peers.serve({**self.eyes.answers(self), "reload": reload})
-        self.purger.ask = peers.ask
+        self.purger.peers = peers
         return peers
 
     def _listeners(self) -> Iterator[Listener]:
@@ -179,6 +181,8 @@ class App:
     async def _renew(self) -> None:
         for certificate in self._certificates:
             await certificate.look()
+        for origin in tuple(self.origins.values()):
+            await origin.renew()
 
     def _answer(self, request: Request, channel: Channel) -> Awaitable[Reply]:
         if request.method == b"PURGE" and self.loaded.settings.admin.purge_from:
@@ -217,6 +221,8 @@ class App:
         self.hot.restart(loaded.rules.header_names)
         self.server.change(server_options(loaded.settings.server, loaded.rules.fallback))
         _log.setLevel(loaded.settings.log.level.upper())
+        for one in set(now.values()) - set(before.values()):
+            one.begin()
         kept = set(now.values())
         retire(gone, [one for one in before.values() if one not in kept], self.tasks)
 

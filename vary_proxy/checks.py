@@ -15,7 +15,7 @@ from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
 from vary_proxy.features import layers
 from vary_proxy.layering import effective
 from vary_proxy.problems import Problem, alternatives, one_of, shown
-from vary_proxy.settings import Address, Defaults, Origin, Settings
+from vary_proxy.settings import Address, Defaults, Origin, OriginTls, Settings
 
 Places = Mapping[str, str]
 _OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
@@ -60,6 +60,7 @@ Finding = tuple[str, str, str]
 def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
     """What is allowed, and most likely not meant."""
     found = [*_unused(settings, places), *_all_buckets(settings, places)]
+    found += _tls_cautions(settings, places)
     for path, layer in layers(settings):
         whole = effective(settings, layer)
         asks_origin = whole.preflight in (PreflightMode.FORWARD, PreflightMode.CACHE)
@@ -77,6 +78,19 @@ def _all_buckets(settings: Settings, places: Places) -> Iterator[Problem]:
             path = f"origins.{name}.sign"
             what = "unless the url names one bucket, all that the credentials may read is public"
             yield Problem(place(places, path), path, what, "add bucket: NAME")
+
+
+def _tls_cautions(settings: Settings, places: Places) -> Iterator[Problem]:
+    for name, origin in settings.origins.items():
+        path = f"origins.{name}.tls"
+        secure = any(url.scheme == "https" for url in origin.urls)
+        if path in places and not secure:
+            what, remedy = "has no meaning for http", "write https:// in the url, or leave tls out"
+            yield Problem(place(places, path), path, what, remedy)
+        elif not origin.tls.verify:
+            path += ".verify"
+            what = "anybody on the way can pose as the origin"
+            yield Problem(place(places, path), path, what, "give its authority as ca: FILE")
 
 
 def _unused(settings: Settings, places: Places) -> Iterator[Problem]:
@@ -102,6 +116,7 @@ def _origins(settings: Settings, places: Places) -> Iterator[Finding]:
         if path in places and origin.bucket is None:
             yield path, "there is no bucket to address", "add bucket: NAME, or leave it out"
         yield from _bucket(f"origins.{name}", origin)
+        yield from _tls(f"origins.{name}.tls", origin.tls)
 
 
 def _bucket(path: str, origin: Origin) -> Iterator[Finding]:
@@ -122,6 +137,18 @@ def _bucket(path: str, origin: Origin) -> Iterator[Finding]:
         yield f"{path}.sign.region", f"{shown(sign.region)} is not a region", remedy
 
 
+def _tls(path: str, tls: OriginTls) -> Iterator[Finding]:
+    if (tls.cert is None) is not (tls.key is None):
+        there, missing = ("cert", "key") if tls.key is None else ("key", "cert")
+        yield f"{path}.{there}", f"{there} without {missing}", f"add {missing}: FILE"
+    if tls.ca is not None and not tls.verify:
+        yield f"{path}.ca", "nothing is verified by it", "leave verify out, or ca"
+    if tls.server_name is not None and not _SERVER_NAME.fullmatch(tls.server_name):
+        what = f"{shown(tls.server_name)} is not the name of a host"
+        yield f"{path}.server_name", what, "write for example s3.example.com, without a port"
+
+
+_SERVER_NAME = re.compile(r"(?=.{1,253}\Z)[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9-]+)*")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,62}")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PATH = re.compile(r"/[!-~]*")

@@ -8,13 +8,13 @@ RFC 9110 §13.1.5, §14.2, §15.3.7.3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 
 from vary_proxy.core import ranges, syntax
 from vary_proxy.core.message import Request, Response
-from vary_proxy.origin import Interim, Naming, OriginFailure, OriginResponse
-from vary_proxy.upstreams import Reached
+from vary_proxy.layer import Layer, Reached
+from vary_proxy.origin import Interim, OriginFailure, OriginResponse
 
 MOST_CONTINUED = 3  # times, of one body
 
@@ -35,36 +35,12 @@ class _Extent:
     coding: bytes | None
 
 
-class Continued:
-    """*origin*, whose bodies are continued when they break off."""
+class Continued(Layer):
+    """An origin whose bodies are continued when they break off."""
 
-    def __init__(self, origin: Reached) -> None:
-        self._origin = origin
+    def __init__(self, reached: Reached) -> None:
+        super().__init__(reached)
         self.continuations = 0  # bodies that went on
-
-    @property
-    def naming(self) -> Naming:
-        return self._origin.naming
-
-    @property
-    def in_use(self) -> int:
-        return self._origin.in_use
-
-    @property
-    def retries(self) -> Mapping[str, int]:
-        """Requests sent again, by the failure that made them needed."""
-        told: Mapping[str, int] = getattr(self._origin, "retries", {})
-        return told
-
-    @property
-    def is_healthy(self) -> bool:
-        """False while every URL of the origin is set aside."""
-        return bool(getattr(self._origin, "is_healthy", True))
-
-    @property
-    def reached(self) -> Reached:
-        """What is asked beneath."""
-        return self._origin
 
     async def fetch(
         self,
@@ -72,7 +48,7 @@ class Continued:
         body: AsyncIterator[bytes] | None = None,
         on_interim: Interim | None = None,
     ) -> OriginResponse:
-        response = await self._origin.fetch(request, body, on_interim)
+        response = await super().fetch(request, body, on_interim)
         if request.method != b"GET" or body is not None:
             return response
         extent = _extent(response)
@@ -88,7 +64,7 @@ class Continued:
             )
         )
         try:
-            response = await self._origin.fetch(replace(request, fields=asked))
+            response = await super().fetch(replace(request, fields=asked))
         except OriginFailure:
             return None
         if response.head.status == 206 and _extent(response) == wanted:
@@ -96,9 +72,6 @@ class Continued:
             return response
         await response.close()
         return None
-
-    async def close(self) -> None:
-        await self._origin.close()
 
 
 class _Continuing:

@@ -59,7 +59,7 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
             "unless the rule owns CORS (mode override)."
         ),
         "timeouts": "Deadlines towards the origin.",
-        "tls": "How an https origin is trusted; its certificate must fit the host of the URL.",
+        "tls": "How an https origin is trusted, and who we are to it; files are re-read on change.",
         "retry": "Repeat idempotent, body-less requests before the first byte; twice in all "
         "where there are several URLs.",
         "health": "Ask regularly, and set aside what fails.",
@@ -77,6 +77,9 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "OriginTls": {
         "ca": "File with the authorities that are trusted instead of the system's, PEM.",
+        "cert": "File with the client certificate that is shown to the origin, PEM.",
+        "key": "File with its private key, PEM.",
+        "server_name": "Name sent as SNI, which the origin's certificate must fit.",
         "verify": "false: any certificate will do; for tests only.",
     },
     "Retry": {"attempts": "How often a request is sent at most."},

@@ -9,11 +9,10 @@ RFC 9112; errors are the tokens of RFC 9209 §2.3.
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import math
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote, urlsplit
@@ -23,6 +22,7 @@ from aiohttp import ClientRequest, ClientTimeout
 from aiohttp.connector import Connection
 from yarl import URL
 
+from vary_proxy.connectfailure import connect_failure
 from vary_proxy.core.message import Request, Response
 from vary_proxy.httplink import Link
 from vary_proxy.httpreader import Limits, head_end, malformed, read_framing, read_head
@@ -42,6 +42,9 @@ class OriginOptions:
 
     ``host`` is ``upstream`` (that of the URL), ``preserve`` (the client's) or a literal.
     ``limit`` bounds the connections in use; ``keepalive`` is how long idle ones are kept.
+    ``context`` gives what TLS connections are made with from now on; without it, they are made
+    by ``ca_file`` (None: the system's authorities) and ``verify``. ``server_name`` is asked for
+    by SNI, and the certificate must fit it; None: the host of the URL.
     """
 
     url: str
@@ -53,6 +56,8 @@ class OriginOptions:
     max_line: int = 32 * 1024
     ca_file: str | None = None
     verify: bool = True
+    context: Callable[[], ssl.SSLContext] | None = None
+    server_name: str | None = None
     limit: int = 512
     keepalive: float = 30.0
 
@@ -75,8 +80,8 @@ def naming(options: OriginOptions) -> Naming:
 class _Pool(aiohttp.TCPConnector):
     """aiohttp's connector (DNS, happy eyeballs, TLS, pooling), with Links for connections."""
 
-    def __init__(self, *, context: ssl.SSLContext | bool, limit: int, keepalive: float) -> None:
-        super().__init__(ssl=context, limit=limit, keepalive_timeout=keepalive)
+    def __init__(self, *, limit: int, keepalive: float) -> None:
+        super().__init__(limit=limit, keepalive_timeout=keepalive)
         self._factory = cast(Any, functools.partial(Link, self._loop))
 
     @property
@@ -96,7 +101,7 @@ class HttpOrigin:
         self._options = options
         self._naming = naming(options)
         self._limits = Limits(options.max_head, options.max_line)
-        self._context: ssl.SSLContext | bool = options.verify
+        self._context: ssl.SSLContext | bool = options.verify  # that of the address
         if options.verify and options.ca_file is not None:
             self._context = ssl.create_default_context(cafile=options.ca_file)
             self._context.set_alpn_protocols(["http/1.1"])
@@ -227,15 +232,12 @@ class HttpOrigin:
 
     async def _connect(self, idle: float) -> Connection:
         """A connection on which a request may be sent, idle for less than *idle* seconds."""
-        if self._pool is None or self._address is None:
-            pool, address = self._open()
-        else:
-            pool, address = self._pool, self._address
+        pool, address = self._opened()
         while True:
             try:
                 connection = await pool.connect(address, [], self._timeout)
             except (OSError, aiohttp.ClientError) as error:
-                failure = _connect_failure(error, full=pool.is_full)
+                failure = connect_failure(error, full=pool.is_full)
                 raise (_closed() if self._closed else failure) from error
             except asyncio.CancelledError:
                 task = asyncio.current_task()
@@ -246,13 +248,20 @@ class HttpOrigin:
                 return connection
             connection.close()
 
-    def _open(self) -> tuple[_Pool, ClientRequest]:
+    def _opened(self) -> tuple[_Pool, ClientRequest]:
+        """The pool, and what to ask it for: connections by the newest certificates."""
+        options = self._options
+        context = self._context if options.context is None else options.context()
+        if self._pool and self._address and context is self._context:
+            return self._pool, self._address
         if self._closed:
             raise _closed()
-        options = self._options
-        self._pool = _Pool(context=self._context, limit=options.limit, keepalive=options.keepalive)
-        url = URL(options.url).origin()
-        self._address = ClientRequest("GET", url, loop=asyncio.get_running_loop())
+        if self._pool is None:
+            self._pool = _Pool(limit=options.limit, keepalive=options.keepalive)
+        self._context = context
+        url, name = URL(options.url).origin(), options.server_name
+        loop = asyncio.get_running_loop()
+        self._address = ClientRequest("GET", url, loop=loop, ssl=context, server_hostname=name)
         return self._pool, self._address
 
     async def close(self) -> None:
@@ -265,33 +274,3 @@ class HttpOrigin:
 
 def _closed() -> OriginFailure:
     return OriginFailure("proxy_internal_error", "the origin client is closed", status=503)
-
-
-_BY_ERRNO = {
-    errno.ECONNREFUSED: ("connection_refused", 502),
-    errno.EHOSTUNREACH: ("destination_ip_unroutable", 502),
-    errno.ENETUNREACH: ("destination_ip_unroutable", 502),
-    errno.ETIMEDOUT: ("connection_timeout", 504),
-    errno.ECONNRESET: ("connection_terminated", 502),
-    errno.ECONNABORTED: ("connection_terminated", 502),
-    errno.EPIPE: ("connection_terminated", 502),
-    errno.EMFILE: ("proxy_internal_error", 503),
-    errno.ENFILE: ("proxy_internal_error", 503),
-    errno.EADDRNOTAVAIL: ("proxy_internal_error", 503),
-}
-
-
-def _connect_failure(error: Exception, *, full: bool) -> OriginFailure:
-    """What a failed connect is called in RFC 9209 §2.3; *full* when all connections are in use."""
-    name, status = "connection_refused", 502
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        name = "tls_certificate_error"
-    elif isinstance(error, aiohttp.ClientSSLError):
-        name = "tls_protocol_error"
-    elif isinstance(error, aiohttp.ClientConnectorDNSError | aiohttp.InvalidURL):
-        name = "dns_error"
-    elif isinstance(error, TimeoutError):
-        name, status = ("connection_limit_reached", 503) if full else ("connection_timeout", 504)
-    elif isinstance(error, OSError):
-        name, status = _BY_ERRNO.get(error.errno or 0, (name, status))
-    return OriginFailure(name, str(error), status=status)

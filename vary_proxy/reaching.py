@@ -7,52 +7,87 @@ to do is left out.
 
 from __future__ import annotations
 
-import ssl
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from vary_proxy import settings as said
 from vary_proxy.continuing import Continued
+from vary_proxy.core.message import Request
 from vary_proxy.credentials import Credentials, chain
 from vary_proxy.httpclient import HttpOrigin, OriginOptions
-from vary_proxy.origin import Naming
+from vary_proxy.layer import Reached
+from vary_proxy.origin import Interim, Naming, OriginFailure, OriginResponse
+from vary_proxy.origintls import OriginTls
 from vary_proxy.signing import Sign, Signing, signer
-from vary_proxy.upstreams import Addressed, Care, Reached, Upstream, Upstreams
+from vary_proxy.upstreams import Addressed, Care, Upstream, Upstreams
 
 _PROFILE = "profile:"
+_TOLD_FOR = 60.0  # seconds in which a failure of one kind is not told again
+
+_log = logging.getLogger("vary_proxy")
 
 
 class OriginError(ValueError):
     """An origin cannot be built as the configuration says."""
 
 
-def reached(origin: said.Origin, beside: Path = Path()) -> Continued:
+def reached(origin: said.Origin, beside: Path = Path()) -> WholeOrigin:
     """The origin that *origin* describes; paths are relative to *beside*. Raises OriginError."""
     try:
-        return Continued(_cared_for(origin, beside))
-    except (ValueError, OSError, ssl.SSLError) as error:
+        return _Builder(origin, beside).whole()
+    except (ValueError, OSError) as error:
         raise OriginError(f"origin {origin.url}: {error}") from error
 
 
-def _cared_for(origin: said.Origin, beside: Path) -> Reached:
-    options = [origin_options(origin, url, beside) for url in origin.urls]
-    several = len(options) > 1
-    cared = several or origin.retry is not None or origin.health is not None
-    if not cared and origin.bucket is None and origin.sign is None:
-        return HttpOrigin(options[0])
-    owner = _Owner(origin)
-    doors = [owner.member(one) for one in options]
-    if owner.held is None and not cared:
-        return doors[0].door
-    return _Owned(doors, _care(origin, several=several), owner.held)
+class WholeOrigin(Continued):
+    """All layers of an origin, and what they hold in common. Its failures are logged."""
 
-
-class _Owned(Upstreams):
-    """Upstreams that share credentials, and give them back."""
-
-    def __init__(self, members: list[Upstream], care: Care, held: Credentials | None) -> None:
-        super().__init__(members, care)
+    def __init__(
+        self,
+        origin: Reached,
+        name: str,
+        held: Credentials | None = None,
+        tls: OriginTls | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(origin)
+        self._name = name
         self._held = held
+        self._tls = tls
+        self._clock = clock
+        self._told: dict[str, float] = {}  # when, by the failure
+
+    def begin(self) -> None:
+        """Look for credentials, and after the URLs, before anybody asks."""
+        if self._held is not None:
+            self._held.begin()
+        super().begin()
+
+    async def renew(self) -> None:
+        """Take certificates that have changed."""
+        if self._tls is not None:
+            await self._tls.look()
+
+    async def fetch(
+        self,
+        request: Request,
+        body: AsyncIterator[bytes] | None = None,
+        on_interim: Interim | None = None,
+    ) -> OriginResponse:
+        try:
+            return await super().fetch(request, body, on_interim)
+        except OriginFailure as failure:
+            self._tell(failure)
+            raise
+
+    def _tell(self, failure: OriginFailure) -> None:
+        now = self._clock()
+        if now - self._told.get(failure.error, -_TOLD_FOR) >= _TOLD_FOR:
+            self._told[failure.error] = now
+            _log.warning("origin %s: %s", self._name, " ".join(str(failure).split()))
 
     async def close(self) -> None:
         await super().close()
@@ -60,25 +95,42 @@ class _Owned(Upstreams):
             await self._held.close()
 
 
-class _Owner:
-    """Makes the members of one origin; ``held`` are the credentials that they sign with."""
+class _Builder:
+    """Makes the layers of one origin."""
 
-    def __init__(self, origin: said.Origin) -> None:
+    def __init__(self, origin: said.Origin, beside: Path) -> None:
         self._origin = origin
-        self.held: Credentials | None = None
+        self._held: Credentials | None = None
         self._sign: Sign | None = None
         if origin.sign is not None:
             said_of = origin.sign.credentials
             profile = said_of.removeprefix(_PROFILE) if said_of.startswith(_PROFILE) else None
-            self.held = Credentials(chain(profile))
+            look = chain(profile, origin.sign.region)
+            self._held = Credentials(look, whom=str(origin.url))
             self._sign = signer(origin.sign.region)
+        secure = any(url.scheme == "https" for url in origin.urls)
+        self._tls = OriginTls(origin.tls, beside) if secure else None
 
-    def member(self, options: OriginOptions) -> Upstream:
+    def whole(self) -> WholeOrigin:
+        name = " ".join(map(str, self._origin.urls))
+        return WholeOrigin(self._cared_for(), name, self._held, self._tls)
+
+    def _cared_for(self) -> Reached:
+        origin = self._origin
+        options = [origin_options(origin, url, self._tls) for url in origin.urls]
+        several = len(options) > 1
+        cared = several or origin.retry is not None or origin.health is not None
+        if not cared and origin.bucket is None and origin.sign is None:
+            return HttpOrigin(options[0])
+        doors = [self._member(one) for one in options]
+        return Upstreams(doors, _care(origin, several=several)) if cared else doors[0].door
+
+    def _member(self, options: OriginOptions) -> Upstream:
         bare = HttpOrigin(options)
         named = bucket_naming(bare.naming, self._origin.bucket, self._origin.addressing)
-        if self._sign is None or self.held is None:
+        if self._sign is None or self._held is None:
             return Upstream(Addressed(bare, named), bare)
-        return Upstream(Signing(bare, named, self._sign, self.held.keys), bare)
+        return Upstream(Signing(bare, named, self._sign, self._held.keys), bare)
 
 
 def bucket_naming(naming: Naming, bucket: str | None, addressing: str) -> Naming:
@@ -103,14 +155,16 @@ def _care(origin: said.Origin, *, several: bool) -> Care:
     )
 
 
-def origin_options(origin: said.Origin, url: said.OriginUrl, beside: Path) -> OriginOptions:
-    times, tls = origin.timeouts, origin.tls
+def origin_options(
+    origin: said.Origin, url: said.OriginUrl, tls: OriginTls | None
+) -> OriginOptions:
+    times = origin.timeouts
     return OriginOptions(
         url=str(url),
         host=origin.host.value if origin.host.mode == "literal" else origin.host.mode,
         connect_timeout=times.connect,
         first_byte_timeout=times.first_byte,
         idle_timeout=times.idle,
-        ca_file=None if tls.ca is None else str(beside / tls.ca),
-        verify=tls.verify,
+        context=None if tls is None else lambda: tls.context,
+        server_name=origin.tls.server_name,
     )

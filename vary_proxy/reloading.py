@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 
 from vary_proxy.config import ConfigError, Loaded
+from vary_proxy.layer import Reached
 from vary_proxy.origin import Origin
 from vary_proxy.settings import Settings
 from vary_proxy.tasks import Tasks
-from vary_proxy.upstreams import Reached
 
 _log = logging.getLogger("vary_proxy")
 LOOK_SECONDS = 1.0  # between two looks at the files

@@ -112,6 +112,9 @@ class OriginTimeouts(_Frozen, frozen=True, kw_only=True):
 
 class OriginTls(_Frozen, frozen=True, kw_only=True):
     ca: str | None = None  # None: the system's
+    cert: str | None = None
+    key: str | None = None
+    server_name: str | None = None  # None: the host of the URL
     verify: bool = True
 
 

@@ -20,8 +20,9 @@ from urllib.parse import quote, unquote_to_bytes
 from vary_proxy.core import keys
 from vary_proxy.core.message import Fields, Pair, Request, Response
 from vary_proxy.credentials import EXTRA, Keys, MissingExtra
+from vary_proxy.layer import AsClientsSay, Reached
 from vary_proxy.origin import Interim, Naming, OriginResponse
-from vary_proxy.upstreams import Reached, addressed
+from vary_proxy.upstreams import addressed
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _SIGNED = frozenset((b"GET", b"HEAD"))
@@ -57,25 +58,19 @@ def signer(region: str) -> Sign:
     return sign
 
 
-class Signing:
-    """The Origin that is a private bucket, addressed by *naming*."""
+class Signing(AsClientsSay):
+    """The Origin that is a private bucket, addressed by *own*."""
 
     def __init__(
         self,
-        origin: Reached,
-        naming: Naming,
+        reached: Reached,
+        own: Naming,
         sign: Sign,
         held: Callable[[], Awaitable[Keys]],
     ) -> None:
-        self._origin = origin
-        self._own = naming
+        super().__init__(reached, own)
         self._sign = sign
         self._held = held
-        self.naming = Naming(naming.authority, naming.scheme)  # the client's Host, no prefix
-
-    @property
-    def in_use(self) -> int:
-        return self._origin.in_use
 
     async def fetch(
         self,
@@ -84,19 +79,16 @@ class Signing:
         on_interim: Interim | None = None,
     ) -> OriginResponse:
         if is_signed(request):
-            theirs = replace(request, scheme=self._own.scheme)
-            return _Private(await self._origin.fetch(theirs, body, on_interim))
+            theirs = replace(request, scheme=self.own.scheme)
+            return _Private(await super().fetch(theirs, body, on_interim))
         if body is None and not request.has_body and is_for_object(request):
-            request = canonical(addressed(request, self._own))
+            request = canonical(addressed(request, self.own))
             request = replace(request, fields=_without_amz(request.fields))
             signature = self._sign(request, await self._held())
             request = replace(request, fields=request.fields.plus(signature))
         else:
-            request = addressed(request, self._own)
-        return await self._origin.fetch(request, body, on_interim)
-
-    async def close(self) -> None:
-        await self._origin.close()
+            request = addressed(request, self.own)
+        return await super().fetch(request, body, on_interim)
 
 
 class _Private:

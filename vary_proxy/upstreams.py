@@ -15,24 +15,18 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from vary_proxy.core.message import Request, Response
-from vary_proxy.origin import Interim, Naming, Origin, OriginFailure, OriginResponse
+from vary_proxy.layer import AsClientsSay, Reached
+from vary_proxy.origin import Interim, Naming, OriginFailure, OriginResponse
 from vary_proxy.tasks import Tasks
 
 _SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 # Failures that say nothing of the origin: repeating helps nobody, and nobody is to blame.
 _NOT_ITS_FAULT = frozenset(
-    ("http_request_error", "proxy_internal_error", "connection_limit_reached")
+    ("http_request_error", "connection_limit_reached")
+    + ("proxy_internal_error", "proxy_configuration_error")
 )
-
-
-class Reached(Origin, Protocol):
-    """An origin that knows how much is under way."""
-
-    @property
-    def in_use(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,17 +239,8 @@ class Upstreams:
             await member.door.close()
 
 
-class Addressed:
-    """An origin to which requests come as clients make them; named as *naming* says here."""
-
-    def __init__(self, origin: Reached, naming: Naming) -> None:
-        self._origin = origin
-        self._own = naming
-        self.naming = Naming(naming.authority, naming.scheme)  # the client's Host, no prefix
-
-    @property
-    def in_use(self) -> int:
-        return self._origin.in_use
+class Addressed(AsClientsSay):
+    """An origin to which requests come as clients make them."""
 
     async def fetch(
         self,
@@ -263,10 +248,7 @@ class Addressed:
         body: AsyncIterator[bytes] | None = None,
         on_interim: Interim | None = None,
     ) -> OriginResponse:
-        return await self._origin.fetch(addressed(request, self._own), body, on_interim)
-
-    async def close(self) -> None:
-        await self._origin.close()
+        return await super().fetch(addressed(request, self.own), body, on_interim)
 
 
 def addressed(request: Request, naming: Naming) -> Request:
