@@ -11,6 +11,7 @@ from collections import OrderedDict
 
 from vary_proxy.core.stored import Resource
 from vary_proxy.store import tags
+from vary_proxy.store.slot import Slot
 
 _OVERHEAD = 250  # bytes that an entry costs, and each of its variants
 _FIELD = 110
@@ -23,6 +24,7 @@ class Known:
         self.bytes = 0
         self._max_bytes = max_bytes
         self._resources: OrderedDict[bytes, tuple[Resource, int]] = OrderedDict()
+        self._slots: dict[bytes, Slot] = {}  # those that somebody has asked for
         self._nothing: OrderedDict[bytes, None] = OrderedDict()
         self._tagged: dict[bytes, set[bytes]] = {}
 
@@ -38,6 +40,12 @@ class Known:
             return _NOTHING if key in self._nothing else None
         self._resources.move_to_end(key)
         return held[0]
+
+    def slot(self, key: bytes) -> Slot | None:
+        held = self._resources.get(key)
+        if held is None:
+            return None
+        return self._slots.setdefault(key, Slot(held[0]))
 
     def put(self, key: bytes, resource: Resource) -> None:
         self.pop(key)
@@ -59,6 +67,7 @@ class Known:
         held = self._resources.pop(key, None)
         if held is None:
             return
+        self._end(key)
         resource, cost = held
         self.bytes -= cost
         for tag in _tags(resource):
@@ -68,11 +77,18 @@ class Known:
                 if not keys:
                     del self._tagged[tag]
 
+    def _end(self, key: bytes) -> None:
+        slot = self._slots.pop(key, None)
+        if slot is not None:
+            slot.resource = None
+
     def tagged(self, tag: bytes) -> list[bytes]:
         """The keys of which one stored response bears *tag*."""
         return list(self._tagged.get(tag, ()))
 
     def clear(self) -> None:
+        for key in list(self._slots):
+            self._end(key)
         self._resources.clear()
         self._nothing.clear()
         self._tagged.clear()

@@ -19,6 +19,7 @@ from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store.base import Content, StoreStats, TooLarge
+from vary_proxy.store.slot import Slot
 
 _OVERHEAD = 700  # bytes that a stored response costs beside its fields and body
 _PROTECTED_SHARE = 0.8
@@ -32,6 +33,16 @@ class _Held:
     resource: Resource
     bodies: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
     cost: int = 0
+    slot: Slot | None = None  # once somebody has asked for it
+
+    def become(self, resource: Resource) -> None:
+        self.resource = resource
+        if self.slot is not None:
+            self.slot.resource = resource
+
+    def end(self) -> None:
+        if self.slot is not None:
+            self.slot.resource = None
 
 
 class MemoryStore:
@@ -51,6 +62,14 @@ class MemoryStore:
     def peek(self, key: bytes) -> Resource | None:
         held = self._touch(key)
         return None if held is None else held.resource
+
+    def slot(self, key: bytes) -> Slot | None:
+        held = self._find(key)
+        if held is None:
+            return None
+        if held.slot is None:
+            held.slot = Slot(held.resource)
+        return held.slot
 
     async def load(self, key: bytes) -> Resource | None:
         return self.peek(key)
@@ -114,13 +133,15 @@ class MemoryStore:
         count = len(held.resource.variants)
         if soft:
             marked = tuple(one.marked_stale() for one in held.resource.variants)
-            held.resource = Resource(marked)
+            held.become(Resource(marked))
         else:
             self._remove(key)
         return count
 
     async def clear(self) -> int:
         count = self._responses
+        for held in (*self._probation.values(), *self._protected.values()):
+            held.end()
         self._probation.clear()
         self._protected.clear()
         self._bytes = self._protected_bytes = self._responses = 0
@@ -181,7 +202,7 @@ class MemoryStore:
     def _settle(self, key: bytes, held: _Held, resource: Resource) -> None:
         """Take *resource* as what *held* holds: drop bodies without a variant, count anew."""
         self._responses += len(resource.variants) - len(held.resource.variants)
-        held.resource = resource
+        held.become(resource)
         used = {one.body.digest for one in resource.variants}
         if len(used) < len(held.bodies):
             held.bodies = {name: body for name, body in held.bodies.items() if name in used}
@@ -207,6 +228,7 @@ class MemoryStore:
             held = self._probation.pop(key)
         self._bytes -= held.cost
         self._responses -= len(held.resource.variants)
+        held.end()
         return held
 
 
