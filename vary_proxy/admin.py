@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from vary_proxy import explaining, overview, showing
+from vary_proxy import explaining, overview, showing, tailing, telling
 from vary_proxy.core.message import Fields, Request
 from vary_proxy.purging import BadPurge, Kind, Purge, Purged
 from vary_proxy.store.driver import Unsupported
@@ -43,11 +43,12 @@ _MOST_BODY = 1 << 16
 
 
 class PurgeBody(msgspec.Struct, forbid_unknown_fields=True):
-    """One of url, tag, prefix and all."""
+    """One of url, tag, prefix, pattern and all."""
 
     url: str | None = None
     tag: str | None = None
     prefix: str | None = None
+    pattern: str | None = None
     all: bool = False
     headers: dict[str, str] = {}
     soft: bool = False
@@ -67,6 +68,7 @@ def application(app: Watchable, eyes: Eyes) -> web.Application:
     if said.dashboard:
         web_app.router.add_get("/", dashboard())
     web_app.router.add_get("/stats", admin.stats)
+    web_app.router.add_get("/tail", admin.tail)
     web_app.router.add_get("/config", admin.config)
     web_app.router.add_get("/inspect", admin.inspect)
     web_app.router.add_post("/explain", admin.explain)
@@ -82,6 +84,9 @@ class _Admin:
 
     async def stats(self, _: web.Request) -> web.Response:
         return _json(await overview.overview(self._app, self._eyes))
+
+    async def tail(self, request: web.Request) -> web.StreamResponse:
+        return await tailing.stream(request, self._eyes)
 
     async def config(self, _: web.Request) -> web.Response:
         loaded = self._app.loaded
@@ -101,13 +106,19 @@ class _Admin:
             raise web.HTTPBadRequest(text=str(wrong)) from None
         return _json(explaining.explain(self._app.loaded, described))
 
-    async def purge(self, request: web.Request) -> web.Response:
+    async def purge(self, request: web.Request) -> web.StreamResponse:
         asked = await _body(request, PurgeBody)
         purge = _purge(asked)
-        purged = await self._app.purger.run(purge)
-        if not purge.dry_run:
-            self._eyes.purged(purge.kind)
-        return _json(purge_told(purge, purged))
+
+        async def run(*tell: telling.Tell) -> dict[str, Any]:
+            purged = await self._app.purger.run(purge, *tell)
+            if not purge.dry_run:
+                self._eyes.purged(purge.kind)
+            return purge_told(purge, purged)
+
+        if telling.wanted(request):
+            return await telling.Telling(request, _PLAIN).run(run)
+        return _json(await run())
 
     async def reload(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json":
@@ -125,6 +136,7 @@ def purge_told(purge: Purge, purged: Purged) -> dict[str, Any]:
         "resources": purged.resources,
         "stored_responses": purged.stored_responses,
         "done": purged.done,
+        "missing": purged.missing,
     }
 
 
@@ -133,11 +145,12 @@ def _purge(asked: PurgeBody) -> Purge:
         "url": asked.url,
         "tag": asked.tag,
         "prefix": asked.prefix,
+        "pattern": asked.pattern,
         "all": "" if asked.all else None,
     }
     named = [(kind, value) for kind, value in kinds.items() if value is not None]
     if len(named) != 1:
-        raise BadPurge("say what to purge: one of url, tag, prefix and all")
+        raise BadPurge("say what to purge: one of url, tag, prefix, pattern and all")
     kind, value = named[0]
     if asked.headers and kind != "url":
         raise BadPurge("headers narrow the purge of a URL, and nothing else")

@@ -1,4 +1,4 @@
-"""Where purges apply: a URL, or how URLs begin, with or without a host."""
+"""Where purges apply: a URL, how URLs begin, or a pattern of them, with or without a host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from vary_proxy.matching import Matcher, host_matcher, path_matcher
+from vary_proxy.problems import Wrong
+
+_GLOB = re.compile(r"(?:(https?)://([^/\s]+))?(/\S*)")
 _URL = re.compile(r"(?:(https?)://([^/?#\s]+))?(/[^#\s]*)?")
 
 
@@ -26,6 +30,45 @@ class Place:
         authority, target = _parts(key)
         here = self.authority is None or authority.lower() == self.authority
         return here and target.startswith(self.target)
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern of URLs, as in a rule's ``match``. ``authority`` None: any."""
+
+    authority: Matcher | None
+    path: Matcher
+
+    def covers(self, key: bytes) -> bool:
+        """True for a primary key whose URL is so: its path, or that with its query."""
+        authority, target = _parts(key)
+        if not target or (self.authority is not None and not self._is_here(authority.lower())):
+            return False
+        path = target.partition(b"?")[0]
+        return self.path.matches(path) or (path != target and self.path.matches(target))
+
+    def _is_here(self, authority: bytes) -> bool:
+        assert self.authority is not None
+        bare = _USUAL_PORT.sub(b"", authority)
+        return self.authority.matches(authority) or self.authority.matches(bare)
+
+
+_USUAL_PORT = re.compile(rb":(?:80|443)$")
+
+
+def glob(pattern: str) -> Glob:
+    """Raises BadPurge."""
+    found = _GLOB.fullmatch(pattern)
+    if found is None:
+        raise BadPurge(
+            f"{pattern!r} is no pattern of URLs; write http://host/img/*.png, "
+            "or /img/** for every host"
+        )
+    try:
+        host = found[2]
+        return Glob(None if host is None else host_matcher(host), path_matcher(found[3]))
+    except Wrong as wrong:
+        raise BadPurge(str(wrong)) from None
 
 
 def place(url: str) -> Place:

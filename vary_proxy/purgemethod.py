@@ -45,8 +45,9 @@ class PurgeMethod:
             "resources": purged.resources,
             "stored_responses": purged.stored_responses,
             "done": purged.done,
+            "missing": purged.missing,
         }
-        return self._reply(request, 200, told)
+        return self._reply(request, 200 if purged.done else 202, told)
 
     def _may(self, request: Request) -> bool:
         if any(name in request.fields for name in _FORWARDED):

@@ -1,9 +1,9 @@
-"""Purges: by URL, by tag, by prefix, or everything; soft (mark stale) or hard.
+"""Purges: by URL, tag, prefix or pattern, or everything; soft (mark stale) or hard.
 
 A URL is purged with all its variants, under every primary key that any rule could have stored
 it under, unless fields of a request narrow it to the variants that such a request would get.
 Without a host it is meant on every host. A shared store purges by tag, and everything, in
-constant time, and so cannot count; a prefix is looked for among all of its keys.
+constant time, and so cannot count; a prefix or a pattern is looked for among all of its keys.
 
 What is under way is grounded before and after: a response asked for before the purge reaches
 those who wait for it, and is not stored.
@@ -12,7 +12,7 @@ those who wait for it, and is not stored.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -24,25 +24,30 @@ from vary_proxy.core.message import Fields, Request
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.exchange import Exchange
-from vary_proxy.place import BadPurge, Place, place, spellings, target_of
-from vary_proxy.store.base import Store
+from vary_proxy.place import BadPurge, Place, glob, place, spellings, target_of
+from vary_proxy.store.base import Progress, Store
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.tags import tags_of
 
 if TYPE_CHECKING:
+    from vary_proxy.peers import Peers
     from vary_proxy.store.layered import LayeredStore
 
 __all__ = ("BadPurge", "Kind", "Purge", "Purged", "Purger", "place")
 
-Kind = Literal["url", "tag", "prefix", "all"]
+Kind = Literal["url", "tag", "prefix", "pattern", "all"]
 Matches = Callable[[bytes], bool]
+Tell = Callable[[Progress], Awaitable[None]]
 _AT_ONCE = 512  # resources, before others get their turn
 _NONE = Fields()
 
 
 @dataclass(frozen=True, slots=True)
 class Purge:
-    """What is to go. ``value`` is a URL, a tag or a prefix of URLs; ``fields`` narrow a URL."""
+    """What is to go: ``value`` is a URL, a tag, a prefix or a pattern of URLs.
+
+    ``fields`` narrow a URL.
+    """
 
     kind: Kind
     value: str = ""
@@ -53,13 +58,18 @@ class Purge:
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What went, or would go; None: not counted. ``done`` False: the shared store is away,
-    and the purge is made up for when it is back.
+    """What went, or would go; None: not counted. ``done`` False: the shared store is away, or
+    so many workers are ``missing``, and the purge is made up for when they are back.
     """
 
     resources: int | None = 0
     stored_responses: int | None = 0
     done: bool = True
+    missing: int = 0
+
+
+async def _silent(progress: Progress) -> None:
+    """Nobody wants to know."""
 
 
 class Purger:
@@ -76,19 +86,31 @@ class Purger:
         self._shared = None if isinstance(store, MemoryStore) else cast("LayeredStore", store)
         self._exchange = exchange
         self._policies = policies
-        self.ask: Callable[[str, bytes], Awaitable[list[bytes]]] | None = None  # other workers
+        self.peers: Peers | None = None  # the other workers
 
-    async def run(self, purge: Purge) -> Purged:
-        """Raises BadPurge, and the store's Unsupported where it cannot list its keys."""
-        purged = await self._here(purge)
-        if self.ask is None:
+    async def run(self, purge: Purge, tell: Tell = _silent) -> Purged:
+        """*tell* hears how far a purge has come that has to look at every resource.
+
+        Raises BadPurge, and the store's Unsupported where it cannot list its keys.
+        """
+        purged = await self._here(purge, tell)
+        if self.peers is None:
             return purged
-        answers = await self.ask("purge", msgspec.msgpack.encode(purge))
-        return _joined([purged, *(msgspec.msgpack.decode(one, type=Purged) for one in answers)])
+        said, instead = _said(purge), _said(Purge("all", soft=purge.soft))
+        if purge.dry_run:
+            answers, missing = await self.peers.ask("purge", said), 0
+        else:
+            answers, missing = await self.peers.tell("purge", said, instead)
+        told = [msgspec.msgpack.decode(one, type=Purged) for one in answers]
+        return _joined([purged, *told, Purged(done=not missing, missing=missing)])
 
     async def echo(self, said: bytes) -> bytes:
         """Do what another worker was asked to; what came of it."""
-        purge = msgspec.msgpack.decode(said, type=Purge)
+        purge = msgspec.msgpack.decode(
+            said,
+            type=Purge,
+            dec_hook=lambda kind, pairs: kind(tuple((name, value) for name, value in pairs)),
+        )
         purged = Purged()
         if self._shared is None:
             purged = await self._here(purge)
@@ -96,12 +118,12 @@ class Purger:
             self._exchange().forget(self._matching(purge))
         return msgspec.msgpack.encode(purged)
 
-    async def _here(self, purge: Purge) -> Purged:
+    async def _here(self, purge: Purge, tell: Tell = _silent) -> Purged:
         matches = self._matching(purge)
         if not purge.dry_run:
             self._exchange().forget(matches)
         try:
-            return await self._run(purge, matches)
+            return await self._run(purge, matches, tell)
         finally:
             if not purge.dry_run:
                 self._exchange().forget(matches)
@@ -122,6 +144,8 @@ class Purger:
                 return self._url(place(purge.value))
             case "prefix":
                 return place(purge.value).covers
+            case "pattern":
+                return glob(purge.value).covers
             case "tag" | "all":
                 return _any
 
@@ -142,23 +166,23 @@ class Purger:
                         found.setdefault(keys.primary_key(request, policy), policy)
         return found
 
-    async def _run(self, purge: Purge, matches: Matches) -> Purged:
+    async def _run(self, purge: Purge, matches: Matches, tell: Tell) -> Purged:
         match purge.kind:
             case "url":
-                return await self._purge_url(purge, matches)
-            case "prefix":
-                return await self._scan(purge, matches, None)
+                return await self._purge_url(purge, matches, tell)
+            case "prefix" | "pattern":
+                return await self._scan(purge, matches, None, tell)
             case "tag":
-                return await self._purge_tag(purge)
+                return await self._purge_tag(purge, tell)
             case "all":
-                return await self._purge_all(purge)
+                return await self._purge_all(purge, tell)
 
-    async def _purge_url(self, purge: Purge, matches: Matches) -> Purged:
+    async def _purge_url(self, purge: Purge, matches: Matches, tell: Tell) -> Purged:
         where = place(purge.value)
         if where.authority is None:
             if purge.fields.items:
                 raise BadPurge("fields narrow the purge of one URL; write it with its host")
-            return await self._scan(purge, matches, None)
+            return await self._scan(purge, matches, None, tell)
         resources = responses = 0
         for key, policy in self._keys(where).items():
             if purge.fields.items:
@@ -192,7 +216,7 @@ class Purger:
         else:
             await self._store.drop(key, stored)
 
-    async def _purge_tag(self, purge: Purge) -> Purged:
+    async def _purge_tag(self, purge: Purge, tell: Tell) -> Purged:
         tag = purge.value.encode()
         if not tag:
             raise BadPurge("a tag is empty")
@@ -200,27 +224,35 @@ class Purger:
             _refuse_dry_run(purge)
             done = await self._shared.purge_tag(tag, soft=purge.soft)
             return Purged(None, None, done)
-        return await self._scan(purge, _any, tag)
+        return await self._scan(purge, _any, tag, tell)
 
-    async def _purge_all(self, purge: Purge) -> Purged:
+    async def _purge_all(self, purge: Purge, tell: Tell) -> Purged:
         if self._shared is not None:
             _refuse_dry_run(purge)
             return Purged(None, None, await self._shared.purge_all(soft=purge.soft))
         if purge.soft or purge.dry_run:
-            return await self._scan(purge, _any, None)
+            return await self._scan(purge, _any, None, tell)
         resources = self._store.stats().resources
         return Purged(resources, await self._store.clear())
 
-    async def _scan(self, purge: Purge, matches: Matches, tag: bytes | None) -> Purged:
+    async def _scan(self, purge: Purge, matches: Matches, tag: bytes | None, tell: Tell) -> Purged:
+        resources = responses = 0
         if self._shared is not None:
-            resources = 0
             async for progress in self._shared.purge_matching(
                 matches, soft=purge.soft, dry_run=purge.dry_run
             ):
                 resources = progress.purged
+                await tell(progress)
             return Purged(resources, None)
-        resources = responses = 0
-        async for key, resource in self._held(matches):
+        assert isinstance(self._store, MemoryStore)
+        keys = self._store.keys()
+        for at, key in enumerate(keys, 1):
+            if at % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # others get their turn
+                await tell(Progress(at, resources, at / len(keys)))
+            resource = self._store.look(key) if matches(key) else None
+            if resource is None:
+                continue
             found = [one for one in resource.variants if tag is None or tag in tags_of(one.fields)]
             for one in () if purge.dry_run else found:
                 await self._take(key, one, soft=purge.soft)
@@ -228,20 +260,16 @@ class Purger:
             responses += len(found)
         return Purged(resources, responses)
 
-    async def _held(self, matches: Matches) -> AsyncIterator[tuple[bytes, Resource]]:
-        """What the memory store holds under keys that match; others get their turn meanwhile."""
-        assert isinstance(self._store, MemoryStore)
-        for at, key in enumerate(self._store.keys()):
-            if at % _AT_ONCE == _AT_ONCE - 1:
-                await asyncio.sleep(0)
-            if matches(key) and (resource := self._store.look(key)) is not None:
-                yield key, resource
+
+def _said(purge: Purge) -> bytes:
+    return msgspec.msgpack.encode(purge, enc_hook=lambda fields: fields.items)
 
 
 def _joined(several: list[Purged]) -> Purged:
     resources = [one.resources for one in several]
     responses = [one.stored_responses for one in several]
-    return Purged(_sum(resources), _sum(responses), all(one.done for one in several))
+    done, missing = all(one.done for one in several), sum(one.missing for one in several)
+    return Purged(_sum(resources), _sum(responses), done, missing)
 
 
 def _sum(counts: list[int | None]) -> int | None:
@@ -257,7 +285,7 @@ def _refuse_dry_run(purge: Purge) -> None:
     if purge.dry_run:
         raise BadPurge(
             f"a shared store purges by {purge.kind} without looking at what it holds; "
-            "a dry run shows a URL or a prefix"
+            "a dry run shows a URL, a prefix or a pattern"
         )
 
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import pty
+import signal
+import sys
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -40,10 +45,85 @@ async def test_purge(proxy: Proxy, run: Run, capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().out.endswith("purged: 0 stored responses of 0 resources\n")
 
 
+async def test_purge_by_pattern(proxy: Proxy, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    for target in ("/img/a.png", "/img/b.png", "/img/a.css"):
+        await proxy.get(target)
+    assert await run("purge", "--pattern", f"{proxy.url}/img/*.png", "--dry-run") == 0
+    assert capsys.readouterr().out == "would be purged: 2 stored responses of 2 resources\n"
+    assert await run("purge", "--pattern", "/img/*.png", "--json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {
+        "kind": "pattern",
+        "value": "/img/*.png",
+        "soft": False,
+        "dry_run": False,
+        "resources": 2,
+        "stored_responses": 2,
+        "done": True,
+        "missing": 0,
+    }
+    assert told.err == ""  # no bar where there is no terminal
+    assert await proxy.is_stored("/img/a.css")
+
+
+class Half:
+    """An admin listener that tells of half a purge, and goes on for ever."""
+
+    def __init__(self) -> None:
+        self.told, self.left = asyncio.Event(), asyncio.Event()
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nConnection: close\r\n\r\n"
+            b'{"looked_at":2000,"purged":1500,"fraction":0.5}\n'
+            b'{"looked_at":2001,"purged":1500,"fraction":0.5}\n'
+        )
+        self.told.set()
+        while await reader.read(1024):
+            pass
+        self.left.set()
+        writer.close()
+
+
+async def test_an_interrupted_purge_shows_a_bar_on_a_terminal_and_says_what_was_done() -> None:
+    half = Half()
+    server = await asyncio.start_server(half.answer, "127.0.0.1", 0)
+    admin = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    terminal, end = pty.openpty()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "vary_proxy", "purge", "--pattern", "/img/*", "--json", "--admin", admin),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=end,
+            env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+        )
+        os.close(end)
+        shown = b""
+        while b"1500 of 2000 looked at" not in shown:
+            shown += await asyncio.to_thread(os.read, terminal, 4096)
+        process.send_signal(signal.SIGINT)
+        out, _ = await process.communicate()
+        await asyncio.wait_for(half.left.wait(), 10)
+        with contextlib.suppress(OSError):  # the terminal ends with an error
+            while True:
+                shown += await asyncio.to_thread(os.read, terminal, 4096)
+    finally:
+        os.close(terminal)
+        server.close()
+    assert process.returncode == 130
+    assert out == b""
+    assert b"50%" in shown
+    assert b"interrupted; purged: 1500 resources, of 2000 resources looked at" in shown
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("purge",),
+        ("purge", "--pattern", "*.png"),
+        ("purge", "--pattern", "/a", "--prefix", "/a"),
         ("purge", "/a", "--all"),
         ("purge", "/a", "-H", "no field"),
         ("purge", "no url"),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from aiohttp import web
 
-from tests.admin.conftest import ADMIN, TOKEN, Origin, Proxy, Start
+from tests.admin.conftest import ADMIN, LETS_IN, TOKEN, Origin, Proxy, Start
 
 A, B = "https://a.example", "https://b.example"
 FROM_HERE = f'admin: {{address: "127.0.0.1:0", token: {TOKEN}, purge_from: [127.0.0.1/32]}}\n'
@@ -45,6 +46,12 @@ ALL = {"/img/1", "/img/2", "/doc/1", "a", "b"}
         ({"prefix": "{url}/img/"}, {"/doc/1"}, 2, 4),
         ({"prefix": "/img/"}, {"/doc/1"}, 2, 4),
         ({"prefix": "http://other.example/"}, ALL, 0, 0),
+        ({"pattern": "{url}/img/*"}, {"/doc/1"}, 2, 4),
+        ({"pattern": "/img/?"}, {"/doc/1"}, 2, 4),
+        ({"pattern": "/**/1"}, {"/img/2"}, 2, 4),
+        ({"pattern": "http://127.0.0.*/img/1"}, ALL - {"/img/1", "a", "b"}, 1, 3),
+        ({"pattern": "http://*.example/**"}, ALL, 0, 0),
+        ({"pattern": "/*"}, ALL, 0, 0),
         ({"all": True}, set(), 3, 5),
     ],
 )
@@ -166,6 +173,10 @@ async def test_kept_preflights_go_with_their_url(start: Start, origin: Origin) -
         {"url": "not a url"},
         {"url": ""},
         {"prefix": "img"},
+        {"pattern": "*.png"},
+        {"pattern": "http://h"},
+        {"pattern": ""},
+        {"pattern": "/a", "prefix": "/a"},
         {"tag": ""},
         {"tag": "a", "headers": {"Origin": A}},
         {"url": "/a", "headers": {"Origin": A}},
@@ -180,6 +191,44 @@ async def test_what_cannot_be_meant_is_refused(proxy: Proxy, body: dict[str, Any
     assert answer.status == 400
     assert answer.json()["error"]
     assert await proxy.is_stored("/a")
+
+
+async def test_a_pattern_is_of_the_path_and_of_the_path_with_its_query(proxy: Proxy) -> None:
+    for target in ("/a.png?v=1", "/a.png?v=2", "/a.css"):
+        await proxy.get(target)
+    assert (await proxy.purge(pattern="/*.png?v=2")).json()["resources"] == 1
+    assert await proxy.is_stored("/a.png?v=1")
+    assert (await proxy.purge(pattern="/*.png")).json()["resources"] == 1
+    assert not await proxy.is_stored("/a.png?v=1")
+    assert await proxy.is_stored("/a.css")
+
+
+async def test_a_purge_streams_how_far_it_has_come(proxy: Proxy) -> None:
+    for number in range(1100):
+        await proxy.get(f"/img/{number}")
+    answer = await proxy.ask(
+        f"{proxy.admin}/purge",
+        "POST",
+        json={"pattern": "/img/*"},
+        headers={**LETS_IN, "Accept": "application/x-ndjson"},
+    )
+    assert answer.headers["content-type"] == "application/x-ndjson"
+    *lines, last = map(json.loads, answer.text.splitlines())
+    assert lines[0] == {"looked_at": 512, "purged": 511, "fraction": 512 / 1100}
+    assert last == (await proxy.purge(pattern="/img/*")).json() | {
+        "resources": 1100,
+        "stored_responses": 1100,
+    }
+
+
+@pytest.mark.parametrize("body", [{"pattern": "*"}, {"url": "/a", "tag": "b"}])
+async def test_what_is_refused_is_so_before_anything_streams(
+    proxy: Proxy, body: dict[str, str]
+) -> None:
+    headers = {**LETS_IN, "Accept": "application/x-ndjson"}
+    answer = await proxy.ask(f"{proxy.admin}/purge", "POST", json=body, headers=headers)
+    assert answer.status == 400
+    assert answer.json()["error"]
 
 
 async def test_purges_are_counted(proxy: Proxy) -> None:

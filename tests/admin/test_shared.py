@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.admin.conftest import ADMIN, Origin, Proxy, Start
+from tests.admin.conftest import ADMIN, LETS_IN, Origin, Proxy, Start
 from tests.store.servers import RedisServer
 
 
@@ -45,6 +46,7 @@ async def become(pair: tuple[Proxy, Proxy], target: str, stored: bool) -> None:
         ({"url": "http://one.example/a"}, 1),
         ({"url": "http://one.example/a", "headers": {"Origin": "https://a.example"}}, 0),
         ({"prefix": "http://one.example/a"}, 1),
+        ({"pattern": "http://one.*/?"}, 2),
         ({"tag": "news"}, None),
         ({"all": True}, None),
     ],
@@ -63,7 +65,7 @@ async def test_what_one_purges_both_forget(
     assert answer.json()["resources"] == resources
     assert answer.json()["done"] is True
     await become(pair, "/a", stored=resources == 0)
-    await become(pair, "/b", stored="all" not in body)
+    await become(pair, "/b", stored="all" not in body and "pattern" not in body)
 
 
 async def test_a_dry_run_shows_what_it_can(pair: tuple[Proxy, Proxy]) -> None:
@@ -75,6 +77,26 @@ async def test_a_dry_run_shows_what_it_can(pair: tuple[Proxy, Proxy]) -> None:
     assert refused.status == 400
     assert "dry run" in refused.json()["error"]
     await become(pair, "/a", stored=True)
+
+
+async def test_a_purge_by_pattern_streams_and_never_asks_for_all_keys(
+    pair: tuple[Proxy, Proxy], redis: RedisServer
+) -> None:
+    await pair[0].ask(f"{pair[0].url}/a", headers={"Host": "one.example"})
+    await become(pair, "/a", stored=True)
+    driver = pair[0].app.store.shared.driver  # type: ignore[attr-defined]
+    await driver.client.config_resetstat()
+    headers = {**LETS_IN, "Accept": "application/x-ndjson"}
+    answer = await pair[0].ask(
+        f"{pair[0].admin}/purge", "POST", json={"pattern": "/*"}, headers=headers
+    )
+    first, *_, last = map(json.loads, answer.text.splitlines())
+    assert 0 < first["fraction"] <= 1
+    assert last["resources"] == 1
+    calls = await driver.client.info("commandstats")
+    assert "cmdstat_scan" in calls
+    assert "cmdstat_unlink" in calls
+    assert not {"cmdstat_keys", "cmdstat_flushdb", "cmdstat_flushall"} & calls.keys()
 
 
 async def test_lookups_say_which_tier_answered(pair: tuple[Proxy, Proxy]) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,14 @@ log: {{access: off}}
 class Pair:
     """Two workers. Every request has a connection of its own, so that either may answer."""
 
-    def __init__(self, traffic: str, admin: str) -> None:
-        self.traffic, self.admin = traffic, admin
+    def __init__(self, traffic: str, admin: str, pid: int) -> None:
+        self.traffic, self.admin, self.pid = traffic, admin, pid
         self.sent = 0
+
+    def workers(self) -> list[int]:
+        """Their process ids."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
+        return [int(one) for one in children.split()]
 
     async def send(self, target: str, method: str = "GET", **headers: str) -> int:
         self.sent += 1
@@ -66,7 +74,7 @@ async def pair(origin: Origin, tmp_path: Path) -> AsyncIterator[Pair]:
     manager = running_proxy(tmp_path, *configured(tmp_path, text))
     proxy = await asyncio.to_thread(manager.__enter__)
     try:
-        yield Pair(proxy.url, f"http://127.0.0.1:{port}")
+        yield Pair(proxy.url, f"http://127.0.0.1:{port}", proxy.pid)
     finally:
         await asyncio.to_thread(manager.__exit__, None, None, None)
 
@@ -102,3 +110,38 @@ async def test_so_does_the_purge_method(pair: Pair, origin: Origin) -> None:
     await pair.both_hold("/a", origin)
     assert await pair.send("/a", "PURGE") == 200
     assert not await pair.held("/a")
+
+
+@pytest.mark.parametrize("kind", ["url", "pattern"])
+async def test_a_worker_that_does_not_answer_is_told_of_and_purges_on_coming_back(
+    pair: Pair, origin: Origin, kind: str
+) -> None:
+    await pair.both_hold("/a", origin)
+    stopped = pair.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        value = {"url": f"{pair.traffic}/a", "pattern": "/*"}[kind]
+        told = await pair.ask("/purge", json={kind: value})
+        code, out, err = await _command("purge", "/b", admin=pair.admin)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert (told["done"], told["missing"], told["stored_responses"]) == (False, 1, 1)
+    assert code == 1
+    assert out == "purged: 0 stored responses of 0 resources\n"
+    assert err == "1 worker does not answer; it purges on coming back\n"
+    async with asyncio.timeout(10):
+        while await pair.held("/a"):
+            await asyncio.sleep(0.02)
+    assert (await pair.ask("/purge", json={kind: value}))["done"]
+
+
+async def _command(*args: str, admin: str) -> tuple[int | None, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "vary_proxy", *args, "--admin", admin),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "VARY_PROXY_ADMIN_TOKEN": TOKEN},
+    )
+    out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()

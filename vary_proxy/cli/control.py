@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT = "http://127.0.0.1:8082"
 TOKEN = "VARY_PROXY_ADMIN_TOKEN"  # noqa: S105  its name, not the token
 UNREACHABLE = 3
+STREAM = "application/x-ndjson"
+PATIENCE = 60.0  # seconds without a line
 
 _OPTION = click.option(
     "--admin", metavar="URL", envvar="VARY_PROXY_ADMIN", default=DEFAULT, show_default=True,
@@ -40,24 +43,62 @@ def ask(
     Raises click.exceptions.Exit, after a message: 3 when it cannot be reached or speaks another
     language, 1 when it refuses the token.
     """
-    headers = {"Host": "localhost"} if admin.startswith("unix:") else {}
-    if token := os.environ.get(TOKEN):
-        headers["Authorization"] = f"Bearer {token}"
-    data = None
-    if body is not None:
-        headers["Content-Type"] = "application/json"
-        data = json.dumps(body).encode()
+    headers, data = _head(admin, body)
     target = f"{path}?{urlencode(query)}" if query else path
     try:
         status, text = live.exchange(admin, method, target, headers, data)
         told = json.loads(text)
     except (OSError, ValueError) as error:
-        click.echo(f"cannot reach {admin}: {error}", err=True)
-        raise click.exceptions.Exit(UNREACHABLE) from None
+        raise _unreachable(admin, error) from None
+    return _let_in(admin, status, told), told
+
+
+def follow(
+    admin: str, path: str, body: Mapping[str, Any], heard: Callable[[Any], None]
+) -> tuple[int, Any]:
+    """As ``ask``, of what takes its time: *heard* is told of every line but the last."""
+    headers, data = _head(admin, body)
+    headers["Accept"] = STREAM
+    try:
+        connection = live.connect(admin, PATIENCE)
+        try:
+            connection.request("POST", path, data, headers)
+            response = connection.getresponse()
+            told: Any = None
+            for line in response:
+                if told is not None:
+                    heard(told)
+                told = json.loads(line)
+            if told is None:
+                raise ValueError("it broke off")
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise _unreachable(admin, error) from None
+    status = _let_in(admin, response.status, told)
+    return (503 if status == 200 and "error" in told else status), told
+
+
+def _head(admin: str, body: Mapping[str, Any] | None) -> tuple[dict[str, str], bytes | None]:
+    headers = {"Host": "localhost"} if admin.startswith("unix:") else {}
+    if token := os.environ.get(TOKEN):
+        headers["Authorization"] = f"Bearer {token}"
+    if body is None:
+        return headers, None
+    headers["Content-Type"] = "application/json"
+    return headers, json.dumps(body).encode()
+
+
+def _unreachable(admin: str, error: Exception) -> click.exceptions.Exit:
+    click.echo(f"cannot reach {admin}: {error or type(error).__name__}", err=True)
+    return click.exceptions.Exit(UNREACHABLE)
+
+
+def _let_in(admin: str, status: int, told: Any) -> int:
     if status in (401, 403):
         click.echo(f"refused by {admin}: {said(told)}; set {TOKEN}", err=True)
         raise click.exceptions.Exit(1)
-    return status, told
+    return status
 
 
 def done(status: int, told: Any) -> Any:

@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Any, TypeVar
 
 from vary_proxy.store import _aiocache, codec, layout
-from vary_proxy.store.driver import Applied, Change, Epochs, Row, Unsupported
+from vary_proxy.store.driver import Applied, Batch, Change, Epochs, Row, Unsupported
 from vary_proxy.tasks import Tasks
 
 T = TypeVar("T")
@@ -116,9 +116,9 @@ class CacheDriver:
         await self._set(soft_name if soft else hard_name, b"%d" % number)
         return number
 
-    async def scan(self) -> AsyncIterator[Sequence[object]]:
+    async def scan(self) -> AsyncIterator[Batch]:
         raise Unsupported(f"{self.label} cannot list its keys: purge by URL, by tag, or all")
-        yield ()  # what makes this an iterator
+        yield Batch(())  # what makes this an iterator
 
     async def ping(self, *, write: bool) -> None:
         # One at a time: each would take a connection for as long as the store keeps silent.

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
+from vary_proxy.store.slot import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,15 @@ class StoreStats:
     resources: int = 0
     stored_responses: int = 0
     evictions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a purge that looks at every resource has come."""
+
+    looked_at: int  # resources
+    purged: int
+    fraction: float | None = None  # of all there is to look at; None: not known
 
 
 class TooLarge(Exception):
@@ -77,6 +87,9 @@ class Writer(Protocol):
 class Store(Protocol):
     def peek(self, key: bytes) -> Resource | None:
         """What is at hand without waiting; None says nothing about the rest of the store."""
+
+    def slot(self, key: bytes) -> Slot | None:
+        """Where ``peek`` finds its answer, to see at any moment whether that is still the same."""
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body that are at hand without waiting; else None."""

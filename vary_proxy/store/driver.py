@@ -62,6 +62,14 @@ class Applied(Enum):
     BODILESS = "bodiless"  # the blocks it needs have gone
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some rows' indices out of all, and how far with it all has been looked at."""
+
+    indices: Sequence[object]
+    fraction: float | None = None  # None: not known
+
+
 class Unsupported(Exception):
     """This store cannot do what was asked; nothing is wrong with it."""
 
@@ -90,8 +98,8 @@ class Driver(Protocol):
     async def advance(self, tag: bytes | None, *, soft: bool, message: bytes) -> int:
         """Purge a tag, or everything for None, by a new epoch: its number."""
 
-    def scan(self) -> AsyncIterator[Sequence[object]]:
-        """The indices of all rows, in batches. Raises Unsupported."""
+    def scan(self) -> AsyncIterator[Batch]:
+        """The indices of all rows, in batches, empty ones too. Raises Unsupported."""
 
     async def ping(self, *, write: bool) -> None:
         """Return when the store answers (and takes writes); else raise."""

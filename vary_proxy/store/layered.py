@@ -19,12 +19,13 @@ from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import bodies, notices
-from vary_proxy.store.base import Content, StoreStats, Writer
+from vary_proxy.store.base import Content, Progress, StoreStats, Writer
 from vary_proxy.store.fleet import FleetFlights
 from vary_proxy.store.known import Known
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.notices import Notices
-from vary_proxy.store.shared import Progress, SharedStore
+from vary_proxy.store.shared import SharedStore
+from vary_proxy.store.slot import Slot
 from vary_proxy.store.tee import TeeWriter
 from vary_proxy.store.underway import Pending, Together, UnderWay
 
@@ -70,6 +71,9 @@ class LayeredStore:
             return None
         self.memory.peek(key)  # so that it counts as used
         return resource
+
+    def slot(self, key: bytes) -> Slot | None:
+        return None if self._recall(key) is None else self._known.slot(key)
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body if they are at hand."""

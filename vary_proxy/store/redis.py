@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from vary_proxy.store import _aiocache, codec, layout, scripts
-from vary_proxy.store.driver import Applied, Change, Epochs, Row
+from vary_proxy.store.driver import Applied, Batch, Change, Epochs, Row
 
 _BATCH = 512  # commands in one pipeline, keys in one UNLINK
+_LOOKED_AT = 1000  # keys by one SCAN
+_WORD = (1 << 64) - 1
 _MOST_TAGS = 100_000  # purges of single tags remembered, before they become one of everything
 _EPOCHS = (b"latest", b"h:all", b"s:all")
 
@@ -153,18 +155,25 @@ class RedisDriver:
         )
         return int(number)
 
-    async def scan(self) -> AsyncIterator[Sequence[object]]:
+    async def scan(self) -> AsyncIterator[Batch]:
         pattern = _literal(self._key(f"{layout.VERSION}:{{")) + "*}:r"
-        batch: list[bytes | str] = []
-        async for name in self.client.scan_iter(match=pattern, count=1000):
-            batch.append(name)
-            if len(batch) == _BATCH:
-                yield await self._indices(batch)
-                batch = []
-        if batch:
-            yield await self._indices(batch)
+        if self._target.kind == "cluster":  # one after the other, each with a cursor of its own
+            names: list[bytes | str] = []
+            async for name in self.client.scan_iter(match=pattern, count=_LOOKED_AT):
+                names.append(name)
+                if len(names) == _BATCH:
+                    yield Batch(await self._indices(names))
+                    names = []
+            yield Batch(await self._indices(names), 1.0)
+            return
+        cursor: int | None = None
+        while cursor != 0:
+            cursor, names = await self.client.scan(cursor or 0, match=pattern, count=_LOOKED_AT)
+            yield Batch(await self._indices(names), _fraction(int(cursor)))
 
     async def _indices(self, rows: Sequence[bytes | str]) -> Sequence[object]:
+        if not rows:
+            return ()
         async with self.client.pipeline(transaction=False) as pipe:
             for row in rows:
                 pipe.hget(row, b"i")
@@ -208,6 +217,14 @@ def _row(fields: dict[bytes, bytes], epochs: Epochs) -> Row:
 
 def _number(value: bytes | None) -> int:
     return int(value) if value is not None and value.isdigit() else 0
+
+
+def _fraction(cursor: int) -> float:
+    """How much of all keys a SCAN has passed.
+
+    The cursor counts buckets with its bits in reverse, whatever the size of the table.
+    """
+    return int(f"{cursor & _WORD:064b}"[::-1], 2) / (_WORD + 1) if cursor else 1.0
 
 
 def _text(value: bytes | str) -> str:

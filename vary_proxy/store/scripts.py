@@ -22,11 +22,11 @@ return 'done'
 """
 
 # KEYS: the row. ARGV: new generation, lifetime of the tombstone in ms, channel, message.
-# Dropping comes first and alone: a full server refuses the tombstone, not the DEL.
+# Dropping comes first and alone: a full server refuses the tombstone, not the UNLINK.
 WIPE = """
 local was = {}
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then was = redis.call('HGETALL', KEYS[1]) end
-redis.call('DEL', KEYS[1])
+redis.call('UNLINK', KEYS[1])
 redis.pcall('HSET', KEYS[1], 'g', ARGV[1])
 redis.pcall('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('PUBLISH', ARGV[3], ARGV[4])

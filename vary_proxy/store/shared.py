@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
 
 from vary_proxy.core import variants
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import bodies, codec, layout, notices
-from vary_proxy.store.base import Content, StoreStats, StoreUnavailable
+from vary_proxy.store.base import Content, Progress, StoreStats, StoreUnavailable
 from vary_proxy.store.bodies import SharedWriter
 from vary_proxy.store.breaker import Breaker, Observer
 from vary_proxy.store.codec import Place
@@ -26,14 +25,6 @@ from vary_proxy.store.rows import Rows, Written
 from vary_proxy.tasks import Tasks
 
 _AT_ONCE = 16  # purges of single resources
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a purge that looks at every resource has come."""
-
-    looked_at: int  # resources
-    purged: int
 
 
 class SharedStore:
@@ -60,6 +51,9 @@ class SharedStore:
         self._fail = fail
 
     def peek(self, key: bytes) -> Resource | None:
+        return None
+
+    def slot(self, key: bytes) -> None:
         return None
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> None:
@@ -199,14 +193,15 @@ class SharedStore:
         """
         looked_at = purged = 0
         async for batch in self.driver.scan():
-            looked_at += len(batch)
-            keys = [key for value in batch if (key := codec.key_of(value)) and matches(key)]
+            looked_at += len(batch.indices)
+            named = map(codec.key_of, batch.indices)
+            keys = [key for key in named if key and matches(key)]
             purged += len(keys)
             if not dry_run:
                 for start in range(0, len(keys), _AT_ONCE):
                     some = keys[start : start + _AT_ONCE]
                     await asyncio.gather(*(self._purge_one(key, soft=soft) for key in some))
-            yield Progress(looked_at, purged)
+            yield Progress(looked_at, purged, batch.fraction)
 
     def stats(self) -> StoreStats:
         return StoreStats()
