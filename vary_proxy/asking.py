@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from vary_proxy.core import cors, edge, keys, validation
 from vary_proxy.core.directives import of_request
@@ -77,12 +78,16 @@ _SPECIAL = frozenset(
 
 def key_names(effective: EffectiveVary, policy: Policy) -> tuple[bytes, ...]:
     """The names that partition the store for a response with this Vary under *policy*."""
-    names = set(effective.names)
-    if policy.cache.origin_key is OriginKey.IGNORE:
-        names.discard(b"origin")
-    else:
-        names.add(b"origin")
-    return tuple(sorted((names - edge.unselecting(policy)) | _TOLD))
+    ignored = policy.cache.origin_key is OriginKey.IGNORE
+    return _key_names(effective.names, ignored, edge.unselecting(policy))
+
+
+@lru_cache(maxsize=512)
+def _key_names(
+    said: tuple[bytes, ...], origin_ignored: bool, unselecting: frozenset[bytes]
+) -> tuple[bytes, ...]:
+    names = {*said, b"origin"} - {b"origin"} if origin_ignored else {*said, b"origin"}
+    return tuple(sorted((names - unselecting) | _TOLD))
 
 
 # A trusted proxy tells the origin these, which shapes redirects and links without being named

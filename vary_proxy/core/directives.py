@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from vary_proxy.core import structured, syntax
+from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import Fields
 
 # Ours first: the most specific target that is valid is the one obeyed (RFC 9213 §2.2).
@@ -69,7 +70,12 @@ def of_request(fields: Fields) -> RequestDirectives:
         silent = pragma is None or b"no-cache" not in {
             part.lower() for part in syntax.members(pragma)
         }
-        return RequestDirectives() if silent else RequestDirectives(no_cache=True)
+        return _SILENT if silent else RequestDirectives(no_cache=True)
+    return _asked(value)
+
+
+@remembered
+def _asked(value: bytes) -> RequestDirectives:
     found = _split(value)
     return RequestDirectives(
         no_cache=b"no-cache" in found,
@@ -93,10 +99,16 @@ def of_response(fields: Fields) -> ResponseDirectives:
     if value is not None and (found := _surrogate(value)):
         return _response(found, targeted=True)
     value = fields.combined(b"cache-control")
-    return _NOTHING if value is None else _response(_split(value), targeted=False)
+    return _NOTHING if value is None else _said(value)
 
 
+_SILENT = RequestDirectives()
 _NOTHING = ResponseDirectives()
+
+
+@remembered
+def _said(value: bytes) -> ResponseDirectives:
+    return _response(_split(value), targeted=False)
 
 
 def _response(found: dict[bytes, list[bytes | None]], *, targeted: bool) -> ResponseDirectives:

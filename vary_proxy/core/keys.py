@@ -12,8 +12,9 @@ from re import Pattern
 from urllib.parse import unquote_to_bytes
 
 from vary_proxy.core import syntax
+from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.core.policy import CorsMode, Policy, QueryKey
+from vary_proxy.core.policy import Policy, QueryKey
 from vary_proxy.core.stored import Selecting, StoredResponse
 
 # Parameters of which one makes a URL a capability of whoever was given it.
@@ -28,14 +29,7 @@ def primary_key(request: Request, policy: Policy) -> bytes:
     by now, under the name of the old one, has other content.
     """
     target = request.target if policy.cache.query == _AT_REST else _by_rule(request.target, policy)
-    tag = b"%s/%s/%s" % (
-        policy.vary.mode.value.encode(),
-        b"edge" if policy.cors_mode is CorsMode.OVERRIDE else b"origin",
-        policy.cache.origin_key.value.encode(),
-    )
-    if policy.mark:
-        tag += b"/" + policy.mark
-    return b"\0".join((policy.origin.encode(), tag, request.scheme, request.authority, target))
+    return b"\0".join((policy.home, request.scheme, request.authority, target))
 
 
 _AT_REST = QueryKey()
@@ -96,27 +90,24 @@ def select(
     *origin_value* stands for ``Origin`` where a rule partitions by something else than its
     exact value (*exact_origin* False).
     """
-    return tuple(
-        (
-            name,
-            origin_value if name == b"origin" and not exact_origin else _normal(name, fields),
-        )
-        for name in sorted(set(names))
-    )
+    found: list[tuple[bytes, bytes | None]] = []
+    for name in sorted(set(names)):
+        if name == b"origin" and not exact_origin:
+            found.append((name, origin_value))
+            continue
+        value = fields.combined(name)
+        if value is not None and (normalise := _NORMALISERS.get(name)) is not None:
+            value = normalise(value)
+        found.append((name, value))
+    return tuple(found)
 
 
-def _normal(name: bytes, fields: Fields) -> bytes | None:
-    value = fields.combined(name)
-    if value is None:
-        return None
-    normalise = _NORMALISERS.get(name)
-    return value if normalise is None else normalise(value)
-
-
+@remembered
 def _lower_set(value: bytes) -> bytes:
     return b",".join(sorted({part.lower() for part in syntax.members(value)}))
 
 
+@remembered
 def _weighted(value: bytes) -> bytes:
     # ``gzip;q=0.5`` and ``gzip; q=0.5`` mean the same, and the order of members nothing.
     return b",".join(

@@ -125,3 +125,10 @@ class Policy:
     origin_value: bytes = b""  # what INJECT sends
     where: str = ""  # file:line of the rule, for explain
     mark: bytes = b""  # of all that makes stored responses mean something else (keys.primary_key)
+    home: bytes = field(init=False, compare=False, repr=False)  # what its primary keys begin with
+
+    def __post_init__(self) -> None:
+        edge = b"edge" if self.cors_mode is CorsMode.OVERRIDE else b"origin"
+        modes = (self.vary.mode.value.encode(), edge, self.cache.origin_key.value.encode())
+        tag = b"/".join((*modes, self.mark) if self.mark else modes)
+        object.__setattr__(self, "home", self.origin.encode() + b"\0" + tag)

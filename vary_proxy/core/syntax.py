@@ -86,6 +86,7 @@ _MONTHS = {
     )
 }
 _TIME = rb"([0-2]\d):([0-5]\d):([0-5]\d|60)"
+_FIXED = len(b"Sun, 06 Nov 1994 08:49:37 GMT")
 _IMF = re.compile(rb"(\w{3}), (\d{2}) (\w{3}) (\d{4}) " + _TIME + rb" GMT\Z", re.ASCII)
 _RFC850 = re.compile(rb"(\w{6,9}), (\d{2})-(\w{3})-(\d{2}) " + _TIME + rb" GMT\Z", re.ASCII)
 _ASCTIME = re.compile(rb"(\w{3}) (\w{3}) ([ \d]\d) " + _TIME + rb" (\d{4})\Z", re.ASCII)
@@ -97,10 +98,8 @@ def http_date(value: bytes, now: float) -> float | None:
     Only the three forms of the grammar are read, in their exact case. *now* settles the
     century of a two-digit year; a date over 50 years ahead is in the past (RFC 9110 §5.6.7).
     """
-    match = _IMF.match(value)
-    if match is not None:
-        weekday, day, month, year, hour, minute, second = match.groups()
-        return _instant(_DAYS, weekday, int(year), month, day, hour, minute, second)
+    if len(value) == _FIXED:
+        return _fixdate(value)
     match = _ASCTIME.match(value)
     if match is not None:
         weekday, month, day, hour, minute, second, year = match.groups()
@@ -112,6 +111,15 @@ def http_date(value: bytes, now: float) -> float | None:
         year_number = _full_year(int(short_year), rest, now)
         return _instant(_LONG_DAYS, weekday, year_number, month, day, hour, minute, second)
     return None
+
+
+@lru_cache(maxsize=1024)
+def _fixdate(value: bytes) -> float | None:
+    match = _IMF.match(value)
+    if match is None:
+        return None
+    weekday, day, month, year, hour, minute, second = match.groups()
+    return _instant(_DAYS, weekday, int(year), month, day, hour, minute, second)
 
 
 def _full_year(short: int, rest: tuple[int, ...], now: float) -> int:

@@ -8,6 +8,7 @@ read, is passed on untouched and never stored (RFC 9110 §12.5.5, RFC 9111 §4.1
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vary_proxy.core import syntax
 from vary_proxy.core.message import Fields
@@ -32,12 +33,21 @@ class EffectiveVary:
 def effective(fields: Fields, policy: VaryPolicy, method: bytes) -> EffectiveVary:
     """What Vary comes to for a response with these *fields* to a request of *method*."""
     lines = fields.lines(b"vary")
+    usual = sum(map(len, lines)) <= _USUAL
+    return (_effective if usual else _effective.__wrapped__)(lines, policy, method == b"OPTIONS")
+
+
+_USUAL = 256  # bytes of Vary; what is longer is not remembered
+
+
+@lru_cache(maxsize=512)
+def _effective(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> EffectiveVary:
     declared = _declared(lines)
     if declared is None:
         return EffectiveVary(None, (), star=True, action="star")
     mode = policy.mode
     wanted = policy.names
-    if mode is VaryMode.MINIMAL and method != b"OPTIONS":
+    if mode is VaryMode.MINIMAL and not options:
         wanted = tuple(name for name in wanted if name.lower() not in _REQUEST_NAMES)
     if mode is VaryMode.PASSTHROUGH or (mode is VaryMode.IF_MISSING and declared):
         return _as_said(lines, declared)
