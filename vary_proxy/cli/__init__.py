@@ -21,6 +21,7 @@ _VERBS = {
     "config": ("show", "Show the effective configuration, and where each value came from."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),
     "explain": ("explain", "Say what would become of a request, and by which line of the file."),
+    "doctor": ("doctor", "Examine what a live server's CORS, Vary and caching have wrong."),
     "purge": ("purge", "Take a URL, a tag, a prefix, a pattern or everything out of the cache."),
     "warm": ("warm", "Ask for URLs before anybody else does, so that they are stored."),
     "inspect": ("inspect", "Show what is stored of a URL."),

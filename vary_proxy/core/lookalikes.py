@@ -53,6 +53,16 @@ def found(known: Sequence[bytes], matches: Callable[[bytes], bool]) -> Found | N
     return None
 
 
+def examples(known: bytes) -> dict[str, bytes]:
+    """One look-alike of the origin *known* for each trick, by its kind."""
+    scheme, host, port = _split(known)
+    probes = _probes(scheme, host, port, frozenset((scheme,)), bool(port))
+    first: dict[str, bytes] = {}
+    for kind, probe in probes:
+        first.setdefault(kind, probe)
+    return first
+
+
 def _split(origin: bytes) -> tuple[bytes, bytes, bytes]:
     """``https``, ``a.example``, ``:8443``."""
     scheme, _, authority = origin.partition(b"://")

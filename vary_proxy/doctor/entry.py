@@ -1,0 +1,39 @@
+"""How a finding is described, and the rules of vary-proxy that cure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEVERITIES = ("info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    severity: str
+    title: str
+    why: str
+    remedy: str
+    cure: str = ""
+
+
+RULES = {
+    "": "",
+    "repair": "defaults: {vary: repair}    # the default: `vary-proxy run --origin URL` is enough",
+    "minimal": "defaults: {vary: minimal}",
+    "override": (
+        "cors:\n"
+        '  site: {origins: ["https://app.example"], methods: [GET, HEAD], max_age: 2h}\n'
+        "rules:\n"
+        '  - match: {path: "/**"}\n'
+        "    cors: {policy: site, mode: override}\n"
+        "    preflight: synthesize"
+    ),
+    "synthesize": (
+        "rules:\n"
+        '  - match: {path: "/**"}\n'
+        "    cors: {policy: site, mode: override}\n"
+        "    preflight: synthesize    # answered here, by the policy"
+    ),
+    "replace": "rules:\n  - match: {path: \"/**\"}\n    vary: {mode: replace, headers: [Origin]}",
+    "purge": "vary-proxy purge URL    # or --prefix, --tag, --all",
+}  # fmt: skip
