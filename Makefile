@@ -47,6 +47,7 @@ soak: $(DEV) ## ten minutes of everything at once, judged byte by byte (ARGS="--
 
 fuzz: $(DEV) ## any bytes into every parser, a minute each (VARY_PROXY_FUZZ_SECONDS=1200)
 	$(BIN)/python -m tests.hold.fuzz_parsers
+	$(BIN)/python -m tests.hold.fuzz_coverage $(ARGS)
 
 lint: $(DEV) ## format check, lint and types
 	$(BIN)/ruff format --check .

@@ -1,0 +1,90 @@
+"""`make fuzz`, second half: inputs that reach new branches are kept and changed further.
+
+    python -m tests.hold.fuzz_coverage [--seconds 60] [--corpus DIRECTORY] [TARGET …]
+
+Every target has a process of its own, for the engine (atheris, on libFuzzer) ends the one it
+runs in. What it kept stays in DIRECTORY for the next run, by default for this one only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import atheris
+
+with atheris.instrument_imports(include=["vary_proxy"]):
+    from tests.hold import fuzz_fields, fuzz_parsers
+
+
+def planted(data: bytes) -> None:
+    """A fault, to see that one is found: it takes the right byte at four places in turn."""
+    if data[:1] == b"V" and data[1:2] == b"a" and data[2:3] == b"r" and data[3:4] == b"!":
+        raise ValueError("planted")
+
+
+TARGETS = {each.__name__: each for each in (*fuzz_parsers.TARGETS, *fuzz_fields.TARGETS)}
+SAMPLES = (*fuzz_parsers.SAMPLES, *fuzz_fields.SAMPLES)
+SECONDS = float(os.environ.get("VARY_PROXY_FUZZ_SECONDS", "60"))
+MOST = 1024  # bytes of an input
+
+
+def seeded(directory: Path) -> Path:
+    """*directory* with the samples among its inputs."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for sample in SAMPLES:
+        (directory / hashlib.sha256(sample).hexdigest()[:16]).write_bytes(sample)
+    return directory
+
+
+def here(name: str, *options: str) -> None:
+    """Fuzz in this process, and end it: 0, or not when something was found."""
+    target = TARGETS.get(name) or atheris.instrument_func(planted)
+
+    def one(data: bytes) -> None:
+        try:
+            target(data)
+        except BaseException:
+            print(f"{name} fails on {data!r}", file=sys.stderr, flush=True)
+            raise
+
+    atheris.Setup([sys.argv[0], *options], one)
+    atheris.Fuzz()
+
+
+def apart(name: str, corpus: Path, *limits: str) -> subprocess.CompletedProcess[str]:
+    """Fuzz *name* in a process of its own; libFuzzer's *limits* say for how long."""
+    options = (f"-max_len={MOST}", "-timeout=10", f"-artifact_prefix={corpus}/", *limits)
+    command = [sys.executable, "-m", "tests.hold.fuzz_coverage", "--here", name]
+    return subprocess.run(
+        [*command, str(seeded(corpus / name)), *options], capture_output=True, text=True
+    )
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description="coverage-guided fuzzing of every parser")
+    options.add_argument("targets", nargs="*", metavar="TARGET", default=list(TARGETS))
+    options.add_argument("--seconds", type=float, default=SECONDS)
+    options.add_argument("--corpus", type=Path)
+    chosen = options.parse_args()
+    failed = 0
+    with tempfile.TemporaryDirectory() as temporary:
+        corpus = chosen.corpus or Path(temporary)
+        for name in chosen.targets:
+            done = apart(name, corpus, f"-max_total_time={chosen.seconds:.0f}")
+            said = done.stderr.strip().splitlines()
+            failed += done.returncode != 0
+            last = "nothing found" if done.returncode == 0 else done.stderr[-3000:]
+            print(f"{name:<14} {said[-1] if said else ''}: {last}", flush=True)
+    return min(failed, 1)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--here"]:
+        here(sys.argv[2], *sys.argv[3:])
+    sys.exit(main())
