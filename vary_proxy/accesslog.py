@@ -142,6 +142,11 @@ def _stamp(second: int) -> str:
 _encode = msgspec.json.Encoder().encode
 
 
+def as_json(entry: Entry) -> bytes:
+    """The line as JSON, without an id."""
+    return _encode(_line(entry, ""))
+
+
 def _json(entry: Entry, serial: str) -> str:
     return _encode(_line(entry, serial)).decode()
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vary_proxy.probes import Site
     from vary_proxy.purging import Purger
     from vary_proxy.reloading import ReloadOutcome
+    from vary_proxy.tailing import Feeds
 
 
 class Watchable(Protocol):
@@ -39,6 +40,7 @@ class Watchable(Protocol):
     store: Store
     draining: bool
     purger: Purger
+    observers: list[Observer]
 
     @property
     def origins(self) -> Mapping[str, Origin]: ...
@@ -62,6 +64,7 @@ class Eyes:
         self.listening = False  # set when traffic can come
         self.inherited: Inherited | None = None  # where it is one of several workers
         self.peers: Peers | None = None
+        self.feeds: Feeds | None = None  # where there is an admin listener
         self._metrics: Metrics | None = None
         self._sites: dict[str, Site] = {}
 
@@ -96,7 +99,9 @@ class Eyes:
             state = self._state(app)
             await self._start("probes", probes.application(state), settings.probes.address)
         if settings.admin.address is not None:
-            from vary_proxy import admin
+            from vary_proxy import admin, tailing
+
+            self.feeds = tailing.Feeds(app.observers)
 
             await self._start("admin", admin.application(app, self), settings.admin.address)
 
@@ -132,8 +137,12 @@ class Eyes:
             found = await app.purger.found(url.decode())
             return msgspec.json.encode(overview.inspected(found, self.clock()))
 
+        async def tail(question: bytes) -> bytes:
+            return b"" if self.feeds is None else await self.feeds.answer(question)
+
         return {
             "metrics": metrics, "stats": stats, "inspect": inspect, "purge": app.purger.echo,
+            "tail": tail,
         }  # fmt: skip
 
     async def others_hold(self, url: str) -> list[dict[str, Any]]:
@@ -164,6 +173,8 @@ class Eyes:
         self._sites[name] = site
 
     async def close(self) -> None:
+        if self.feeds is not None:
+            self.feeds.closed = True
         for site in self._sites.values():
             await site.close()
         self._sites.clear()

@@ -32,6 +32,7 @@ async def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
     return {
         "version": __version__,
         "state": eyes.unready(app) or "ready",
+        "workers": tally.workers,
         "reloaded": tally.reloaded,
         "now": now,
         "uptime": max(0.0, now - tally.started),

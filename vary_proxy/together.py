@@ -42,6 +42,7 @@ class Seen(msgspec.Struct):
     stats: StoreStats
     started: float
     reloaded: bool
+    workers: int = 1
 
 
 def own(app: Watchable, eyes: Eyes) -> Seen:
@@ -86,6 +87,7 @@ def joined(several: list[Seen]) -> Seen:
         ),
         started=min(one.started for one in several),
         reloaded=all(one.reloaded for one in several),
+        workers=sum(one.workers for one in several),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vary_proxy.cli import control
+from vary_proxy.cli import control, looking
 
 
 @click.command("stats")
@@ -38,7 +38,8 @@ def _lines(told: dict[str, Any]) -> list[str]:
     ]
     for one in told["blocked"][:10]:
         origin = one["origin"] or "(none)"
-        lines.append(f"  {one['count']:>6}  {_shown(origin)}  {one['reason']}  [{one['rule']}]")
+        shown = looking.harmless(origin)
+        lines.append(f"  {one['count']:>6}  {shown}  {one['reason']}  [{one['rule']}]")
     return lines
 
 
@@ -48,8 +49,3 @@ def _share(part: int, whole: int) -> str:
 
 def _ms(seconds: float | None) -> str:
     return "–" if seconds is None else f"{1000 * seconds:.3g} ms"
-
-
-def _shown(text: str) -> str:
-    """*text*, which a client chose, without what a terminal would obey."""
-    return "".join(one if one.isprintable() else "?" for one in text)
