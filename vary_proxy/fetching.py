@@ -152,9 +152,8 @@ class Fetcher:
             if ask.stale is not None and head.status < 500:
                 await self._store.drop(ask.key, ask.stale)  # it has been superseded
             return self._alone(ask, response, head, verdict.reason, now)
-        length = response.length
-        if ask.part is not None and ask.part.part is not None:
-            length = ask.part.part.total
+        part = None if ask.part is None else ask.part.part
+        length = response.length if part is None else part.total
         most = ask.policy.cache.max_variants
         writer = self._store.writer(ask.key, length, most)
         if writer is None:
@@ -207,6 +206,7 @@ class Fetcher:
             reason=head.reason,
             part=verdict.part,
             authorized=b"authorization" in ask.request.fields,
+            keep=freshness.keeping(head.status, head.fields, now, ask.policy.cache),
         )
 
     async def _not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:

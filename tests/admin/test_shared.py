@@ -148,3 +148,20 @@ async def test_operations_on_the_store_are_timed_and_their_failures_counted(
         assert (await proxy.ask(f"{proxy.probes}/readyz")).status == 200  # the origin answers
     finally:
         server.kill()
+
+
+async def test_what_a_rule_makes_fresh_for_a_week_is_kept_for_a_week(
+    start: Start, redis: RedisServer, origin: Origin
+) -> None:
+    store = f"store: {{type: redis, url: {redis.url}, namespace: week}}\n"
+    proxy = await start(f"{store}defaults: {{cache: {{ttl: 7d, stale_if_error: 2d}}}}\n")
+    origin.fields = {"Cache-Control": "max-age=1"}
+    await proxy.get("/a")
+    client = proxy.app.store.shared.driver.client  # type: ignore[attr-defined]
+    names: list[bytes] = []
+    async with asyncio.timeout(10):
+        while len(names) < 2:  # the row and its block
+            names = [name async for name in client.scan_iter(match="week:1:{*}:[rb]*")]
+    lives = 9 * 86400 + 3600  # fresh, then stale but usable, and the margin
+    for name in names:
+        assert lives - 10 < await client.ttl(name) <= lives

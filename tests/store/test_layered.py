@@ -320,10 +320,43 @@ async def test_every_key_has_a_lifetime(
     for name in names:
         assert 0 < await client.ttl(name) <= layout.EPOCHS_KEPT
     (row,) = [name for name in names if layout.row(KEY).encode() in name]
-    assert 604_000 < await client.ttl(row) <= 604_800
+    assert 608_000 < await client.ttl(row) <= 608_400  # seven days, and the margin
     for name in names:
         if layout.row(KEY)[:-1].encode() + b"b:" in name:
-            assert 604_000 < await client.ttl(name) <= 604_800
+            assert 608_000 < await client.ttl(name) <= 608_400
+
+
+@pytest.mark.parametrize(
+    ("keep", "lives"),
+    [
+        pytest.param(0.0, layout.MINIMUM, id="its own fields say a minute"),
+        pytest.param(7 * 86400.0, 7 * 86400 + layout.MARGIN, id="a rule made a week of it"),
+        pytest.param(365 * 86400.0, layout.MAXIMUM, id="a year is over the bound"),
+    ],
+)
+async def test_what_a_rule_keeps_long_lives_as_long_also_after_a_304_seen_elsewhere(
+    opened: Opened,
+    redis_server: RedisServer,
+    namespace: str,
+    clock: Clock,
+    keep: float,
+    lives: int,
+) -> None:
+    one, other = (opened("redis", url=redis_server.url) for _ in range(2))
+    await put(one, KEY, replace(stored(A), keep=keep), b"body")
+    client = one.shared.driver.client  # type: ignore[attr-defined]
+    names = [name async for name in client.scan_iter(match=f"{namespace}:1:{{*}}:*")]
+    assert len(names) == 2  # the row and its block
+    for name in names:
+        assert lives - 10 < await client.ttl(name) <= lives
+        await client.expire(name, 100)  # as if most of that had passed
+    resource = await other.load(KEY)
+    assert resource is not None
+    (old,) = resource.variants
+    clock.now += 86400
+    await other.replace(KEY, old, replace(old, born=clock.now, received=clock.now))
+    for name in names:
+        assert lives - 10 < await client.ttl(name) <= lives
 
 
 async def test_an_abandoned_body_leaves_nothing_behind(

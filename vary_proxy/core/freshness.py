@@ -8,7 +8,7 @@ RFC 9111 §4.2, RFC 5861.
 from __future__ import annotations
 
 from vary_proxy.core import syntax
-from vary_proxy.core.directives import ResponseDirectives
+from vary_proxy.core.directives import ResponseDirectives, of_response
 from vary_proxy.core.message import Fields
 from vary_proxy.core.policy import CachePolicy
 from vary_proxy.core.stored import StoredResponse
@@ -121,6 +121,14 @@ def stored_lifetime(stored: StoredResponse, policy: CachePolicy) -> float:
         return 0.0
     value = lifetime(stored.status, stored.fields, stored.directives, stored.received, policy)
     return 0.0 if value is None else value
+
+
+def keeping(status: int, fields: Fields, received: float, policy: CachePolicy) -> float:
+    """Seconds from *received* for which a response may be of use under *policy*."""
+    directives = of_response(fields)
+    fresh = lifetime(status, fields, directives, received, policy)
+    stale = (policy.stale_while_revalidate, policy.stale_if_error or 0.0)
+    return (fresh or 0.0) + max(stale)
 
 
 def forbids_stale(stored: StoredResponse) -> bool:

@@ -39,7 +39,8 @@ class StoredResponse:
     ``fields`` are as delivered later: Vary repaired, nothing connection-specific.
     ``selecting`` pairs each name of the effective Vary with the normalised value that the
     request had (None: absent), names in lower case, sorted.
-    ``part`` is None for a whole response.
+    ``part`` is None for a whole response. A store that lets go by time keeps it for ``keep``
+    seconds at least, and for as long as its own fields say.
     """
 
     status: int
@@ -53,6 +54,7 @@ class StoredResponse:
     authorized: bool = False  # the request that brought it had Authorization
     stale: bool = False  # marked by a soft purge: validate before use
     bare_304: bool = False  # its origin's 304s lack the CORS family: never fill by validation
+    keep: float = field(default=0.0, compare=False)  # seconds from ``received`` that a rule makes
     directives: ResponseDirectives = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -52,6 +52,7 @@ class _Variant(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     received: float
     part: tuple[Size, Size | None] | None
     flags: Annotated[int, msgspec.Meta(ge=0, le=7)]
+    keep: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Listed(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
@@ -112,6 +113,7 @@ def encode_variant(key: bytes, stored: StoredResponse) -> bytes:
         received=float(stored.received),
         part=None if part is None else (part.first, part.total),
         flags=flags,
+        keep=float(stored.keep),
     )
     return _seal(_encoder.encode(record))
 
@@ -135,6 +137,7 @@ def decode_variant(key: bytes, value: object) -> StoredResponse | None:
             authorized=bool(record.flags & _AUTHORIZED),
             stale=bool(record.flags & _STALE),
             bare_304=bool(record.flags & _BARE_304),
+            keep=record.keep,
         )
     except Exception:  # its directives are parsed here, from bytes that anybody may have written
         return None
@@ -216,7 +219,7 @@ def _plausible(record: _Variant) -> bool:
         return False
     if selecting != sorted(set(selecting)):
         return False
-    if not (isfinite(record.born) and isfinite(record.received)):
+    if not all(map(isfinite, (record.born, record.received, record.keep))):
         return False
     if record.part is None:
         return True

@@ -28,6 +28,7 @@ ABANDONED = 120  # seconds after which the blocks of a dead writer are gone
 GRACE = 60  # seconds for which those who read a body that was replaced may go on
 TOMBSTONE = 900  # seconds for which a purge is remembered against slow writers
 MINIMUM = 48 * 3600  # seconds: what can be validated outlives its freshness
+MARGIN = 3600  # seconds beyond all use: clocks differ, and what is just over can be validated
 MINIMUM_ERROR = 3600
 MAXIMUM = 30 * 86400 - 1  # Memcached reads more as a date
 EPOCHS_KEPT = 2 * MAXIMUM
@@ -78,11 +79,12 @@ def spans(place: Place, start: int, stop: int) -> list[Span]:
 def lifetime(stored: StoredResponse, now: float) -> float:
     """Seconds for which a store keeps *stored*: fresh, stale but usable, then worth validating.
 
-    What a rule says of lifetimes is not known here; the minimum covers the usual rules.
+    What it says itself, what its rule made of that, and a margin; at most MAXIMUM.
     """
     fresh = freshness.explicit_lifetime(stored.fields, stored.directives, stored.received) or 0.0
     windows = (stored.directives.stale_while_revalidate, stored.directives.stale_if_error)
-    left = fresh + max(float(seconds or 0) for seconds in windows) - (now - stored.born)
+    said = fresh + max(float(seconds or 0) for seconds in windows) - (now - stored.born)
+    left = MARGIN + max(said, stored.keep - (now - stored.received))
     least = MINIMUM_ERROR if stored.status >= 400 else MINIMUM
     return min(float(MAXIMUM), max(float(least), left))
 
