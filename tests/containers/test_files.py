@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
-from vary_proxy import config
+from vary_proxy import __version__, config
+from vary_proxy.cli import main
 
 ROOT = Path(__file__).parents[2]
+APART = {"ports", "depends_on"}  # in what two replicas differ
 COMPOSE = ("docker-compose.yml", "docker-compose.replicas.yml")
 
 
@@ -45,6 +49,7 @@ def test_every_service_of_the_compose_file_waits_for_what_it_needs() -> None:
     needed = services["proxy"]["depends_on"]
     assert needed["redis"]["condition"] == "service_healthy"
     assert needed["seed"]["condition"] == "service_completed_successfully"
+    assert services["seed"]["depends_on"]["minio"]["condition"] == "service_healthy"
     assert "maxmemory-policy" in " ".join(services["redis"]["command"])
     assert all(":latest" not in one.get("image", "") for one in services.values())
 
@@ -92,6 +97,25 @@ def test_the_images_user_port_and_file_agree_with_its_configuration() -> None:
     assert settings.probes.address.port == int(ports[2])
     assert "USER 65532" in text
     assert "STOPSIGNAL SIGTERM" in text
+    # Whatever file is mounted, HEALTHCHECK asks where the probes then listen.
+    assert f"VARY_PROXY_PROBES_ADDRESS=0.0.0.0:{ports[2]}" in text
+
+
+def test_the_image_says_the_version_that_it_holds() -> None:
+    said = re.search(r"^ARG VERSION=(\S+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert said is not None
+    assert said[1] == __version__
+
+
+def test_the_replicas_file_gives_the_second_proxy_what_the_first_has() -> None:
+    files = [part for name in COMPOSE for part in ("-f", name)]
+    done = tool("docker-compose", *files, "config", "--format", "json")
+    services = json.loads(done.stdout)["services"]
+    proxies = [services["proxy"], services["proxy-b"]]
+    shared = [{k: v for k, v in one.items() if k not in APART} for one in proxies]
+    assert shared[0] == shared[1]
+    published = [{port["published"] for port in one["ports"]} for one in proxies]
+    assert not published[0] & published[1]
 
 
 def test_the_images_steps_work_in_a_clean_environment(tmp_path: Path) -> None:
@@ -102,11 +126,19 @@ def test_the_images_steps_work_in_a_clean_environment(tmp_path: Path) -> None:
         shutil.copy(ROOT / name, source)
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "vary_proxy", source / "vary_proxy", ignore=ignored)
-    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True, timeout=120)
-    pip = tmp_path / "venv/bin/pip"
-    steps = (["--only-binary=:all:", "hatchling"], ["--no-build-isolation", "."])
+    built, served = tmp_path / "build", tmp_path / "venv"
+    wheels = tmp_path / "wheels"
+    steps: tuple[tuple[str | Path, ...], ...] = (
+        (sys.executable, "-m", "venv", built),
+        (sys.executable, "-m", "venv", "--without-pip", served),
+        (built / "bin/pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, "."),
+    )
     for step in steps:
-        subprocess.run([pip, "install", "--quiet", *step], cwd=source, check=True, timeout=400)
+        subprocess.run(step, cwd=source, check=True, timeout=200)
+    (wheel,) = wheels.iterdir()
+    install = ("--quiet", "--only-binary=:all:", "--no-compile", f"{wheel}[aws]")
+    pip = (built / "bin/pip", "--python", served / "bin/python", "install", *install)
+    subprocess.run(pip, cwd=source, check=True, timeout=400)
     program = tmp_path / "venv/bin/vary-proxy"
     clean = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     checked = subprocess.run(
@@ -127,3 +159,15 @@ def test_the_images_steps_work_in_a_clean_environment(tmp_path: Path) -> None:
         timeout=60,
     )
     assert asked.returncode == 3, asked.stderr
+
+
+def test_validate_without_a_file_reads_what_run_would(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mounted = tmp_path / "mounted.yaml"
+    mounted.write_text("version: 1\norigins: {o: {url: 'http://o.example'}}\nlistn: []\n")
+    monkeypatch.setattr("vary_proxy.cli.options._LOOKED_FOR", ("absent.yaml", str(mounted)))
+    monkeypatch.chdir(tmp_path)
+    told = CliRunner().invoke(main, ["validate"])
+    assert told.exit_code == 1
+    assert "mounted.yaml:3" in told.output

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from vary_proxy.cli.options import tell
+from vary_proxy.cli.options import file_of, tell
 from vary_proxy.config import load
 from vary_proxy.problems import ConfigError, Problem
 
@@ -20,9 +20,10 @@ from vary_proxy.problems import ConfigError, Problem
 def command(files: tuple[str, ...], path: str | None, as_json: bool) -> int:
     """Check configuration files; every error at once, with its line and its remedy.
 
-    Variables of the environment count as they would for run.
+    Without FILE, the one that run would read. Variables of the environment count as they
+    would for run.
     """
-    names = files or ((path,) if path else ("vary-proxy.yaml",))
+    names = files or (file_of({"path": path}) or "vary-proxy.yaml",)
     missing = [name for name in names if not Path(name).exists()]
     if missing:
         raise click.UsageError(f"there is no file {missing[0]}")
