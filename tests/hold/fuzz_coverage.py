@@ -9,6 +9,7 @@ runs in. What it kept stays in DIRECTORY for the next run, by default for this o
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -16,9 +17,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-import atheris
+HERE = sys.argv[1:2] == ["--here"]  # this is the process that fuzzes
+if HERE:
+    import atheris
 
-with atheris.instrument_imports(include=["vary_proxy"]):
+with atheris.instrument_imports(include=["vary_proxy"]) if HERE else contextlib.nullcontext():
     from tests.hold import fuzz_fields, fuzz_parsers
 
 
@@ -85,6 +88,6 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--here"]:
+    if HERE:
         here(sys.argv[2], *sys.argv[3:])
     sys.exit(main())
