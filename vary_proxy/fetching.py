@@ -88,9 +88,9 @@ class Fetcher:
             add = parts.rest_of(ask.part)
         if ask.candidates or ask.part is not None or ask.whole:
             drop |= _RANGE
-        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted)
+        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
         request = forwarding.to_origin(ask.request, ask.policy, hop, drop=drop, add=add)
-        return await origin.fetch(replace(request, scheme=naming.scheme), None, ask.interim)
+        return await origin.fetch(request, None, ask.interim)
 
     async def _land(self, ask: Ask, flight: Flight) -> Landing:
         requested = self._clock()

@@ -51,8 +51,9 @@ class Passer:
         request, policy = walk.request, walk.policy
         origin = self._origins[policy.origin]
         naming = origin.naming
-        hop = forwarding.Hop(naming.host, naming.prefix, self._trusted(request.client))
-        sent = replace(forwarding.to_origin(request, policy, hop), scheme=naming.scheme)
+        trusted = self._trusted(request.client)
+        hop = forwarding.Hop(naming.host, naming.prefix, trusted, naming.scheme)
+        sent = forwarding.to_origin(request, policy, hop)
         walk.record.origin = policy.origin
         requested = self._clock()
         response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)

@@ -49,7 +49,7 @@ def resuming(origins: Mapping[str, Origin], ask: Ask, stored: StoredResponse) ->
         span = b"bytes=%d-%d" % (first + start, first + stop - 1)
         origin = origins[ask.policy.origin]
         naming = origin.naming
-        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted)
+        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
         request = forwarding.to_origin(
             replace(ask.request, method=b"GET"),
             ask.policy,
@@ -57,7 +57,7 @@ def resuming(origins: Mapping[str, Origin], ask: Ask, stored: StoredResponse) ->
             drop=_DROPPED,
             add=((b"range", span), (b"if-range", tag)),
         )
-        response = await origin.fetch(replace(request, scheme=naming.scheme))
+        response = await origin.fetch(request)
         try:
             if not _fits(response.head, stored, first + start, stop - start, total):
                 raise OriginFailure("connection_terminated", "a stored body has changed since")

@@ -10,9 +10,11 @@ RFC 9110 §7.6, RFC 7239.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from vary_proxy.core import edge, syntax
-from vary_proxy.core.message import Fields, Pair, Request
+from vary_proxy.core.memo import remembered
+from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
 from vary_proxy.core.policy import OriginHeader, Policy
 
 PSEUDONYM = b"vary-proxy"
@@ -49,11 +51,13 @@ class Hop:
     host: bytes | None = None
     prefix: bytes = b""
     trusted: bool = False  # the peer is one of ours: its forwarding fields are believed
+    scheme: bytes = b""  # to the origin; empty: the client's
 
 
 def end_to_end(fields: Fields) -> Fields:
     """*fields* without those that concern this connection alone (RFC 9110 §7.6.1)."""
-    return fields.without(HOP_BY_HOP | _nominated(fields))
+    nominated = _nominated(fields)
+    return fields.without(HOP_BY_HOP | nominated if nominated else HOP_BY_HOP)
 
 
 def believed(request: Request, *, trusted: bool) -> Request:
@@ -63,10 +67,25 @@ def believed(request: Request, *, trusted: bool) -> Request:
     select among what the origin said (RFC 9111 §4.1).
     """
     fields = request.fields
-    drop = {name for name, _ in fields.items if _is_lookalike(name)} | _nominated(fields)
-    if not trusted:
-        drop |= {name for name, _ in fields.items if is_told(name)}
+    drop = _disbelieved(fields, trusted) | _nominated(fields)
     return replace(request, fields=fields.without(drop)) if drop else request
+
+
+def _disbelieved(fields: Fields, trusted: bool) -> frozenset[bytes]:
+    names = fields.shape()
+    usual = sum(map(len, names)) <= _USUAL
+    return (_odd if usual else _odd.__wrapped__)(names, trusted)
+
+
+_USUAL = 512  # bytes of all names of a request; what has more is not remembered
+
+
+@lru_cache(maxsize=512)
+def _odd(names: tuple[bytes, ...], trusted: bool) -> frozenset[bytes]:
+    """Those of *names* that are not believed, or could be taken for others."""
+    return frozenset(
+        name for name in names if _is_lookalike(name) or (not trusted and is_told(name))
+    )
 
 
 def is_told(name: bytes) -> bool:
@@ -80,8 +99,11 @@ _NONE: frozenset[bytes] = frozenset()
 
 def _nominated(fields: Fields) -> frozenset[bytes]:
     value = fields.combined(b"connection")
-    if value is None:
-        return _NONE
+    return _NONE if value is None else _named(value)
+
+
+@remembered
+def _named(value: bytes) -> frozenset[bytes]:
     named = frozenset(name.lower() for name in syntax.members(value)) - _ORDINARY
     return frozenset(name for name in named if not _is_protected(name)) if named else _NONE
 
@@ -99,12 +121,10 @@ def to_origin(
     add: tuple[Pair, ...] = (),
 ) -> Request:
     """*request* as the origin gets it, less *drop*, plus *add* (conditions of ours)."""
-    fields = end_to_end(request.fields).without(drop | _ours_to_set(policy, hop))
-    odd = {name for name, _ in fields.items if _is_lookalike(name)}
-    if not hop.trusted:
-        odd |= {name for name, _ in fields.items if is_told(name)}
-    fields = fields.without(odd)
-    host = request.authority if hop.host is None else hop.host
+    strips = policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT)
+    unsent = _unsent(drop, edge.hidden(policy), strips)
+    odd = _disbelieved(request.fields, hop.trusted) | _nominated(request.fields)
+    fields = request.fields.without(unsent | odd if odd else unsent)
     pairs = (
         *_origin_field(policy, request),
         *add,
@@ -112,9 +132,16 @@ def to_origin(
         (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
-    fields = fields.without(_CHAINED)
-    return replace(
-        request, target=hop.prefix + request.target, authority=host, fields=fields.plus(pairs)
+    return Request(
+        request.method,
+        hop.prefix + request.target,
+        fields.plus(pairs),
+        hop.scheme or request.scheme,
+        request.authority if hop.host is None else hop.host,
+        request.version,
+        request.client,
+        request.has_body,
+        request.body_length,
     )
 
 
@@ -122,12 +149,13 @@ _REPLACED = frozenset((b"host", b"expect", b"content-length"))
 _TELLING = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
 
-def _ours_to_set(policy: Policy, hop: Hop) -> frozenset[bytes]:
-    names = _REPLACED | _TELLING
-    names |= edge.hidden(policy)
-    if policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT):
-        names |= {b"origin"}
-    return names
+@lru_cache(maxsize=64)
+def _unsent(
+    drop: frozenset[bytes], hidden: frozenset[bytes], strips_origin: bool
+) -> frozenset[bytes]:
+    """The fields of a request that never go on as they came."""
+    names = HOP_BY_HOP | drop | hidden | _REPLACED | _TELLING | _CHAINED
+    return names | {b"origin"} if strips_origin else names
 
 
 def _is_lookalike(name: bytes) -> bool:
@@ -173,7 +201,7 @@ def loops(request: Request) -> bool:
 
 def _forwarded(request: Request, hop: Hop) -> tuple[Pair, ...]:
     client = request.client.encode("latin-1", "replace") or b"unknown"
-    fields = request.fields if hop.trusted else Fields()
+    fields = request.fields if hop.trusted else NO_FIELDS
     chain = fields.combined(b"x-forwarded-for")
     proto = fields.get(b"x-forwarded-proto") or request.scheme
     host = fields.get(b"x-forwarded-host") or request.authority
@@ -188,6 +216,7 @@ def _forwarded(request: Request, hop: Hop) -> tuple[Pair, ...]:
     )
 
 
+@remembered
 def _quoted(value: bytes) -> bytes:
     if syntax.is_token(value):
         return value

@@ -83,6 +83,10 @@ class Fields:
     def names(self) -> frozenset[bytes]:
         return frozenset(self._index or self._indexed())
 
+    def shape(self) -> tuple[bytes, ...]:
+        """Each name once, in the order of first lines: few shapes are common among requests."""
+        return tuple(self._index or self._indexed())
+
     def forget(self) -> None:
         """Hold the items alone: an index is worth its room while a message is on its way."""
         self._index = None
@@ -143,6 +147,7 @@ class Record:
     stored: bool = False
     collapsed: bool = False
     vary_added: tuple[bytes, ...] = ()  # names that the repair added
+    vary_said: bytes | None = None  # the origin's, where it was asked
     vary_action: str = ""  # complete | added | repaired | replaced | stripped | star | none
     cors: str = ""  # verdict of the edge policy, or how the origin's answer looks
     cors_reason: str = ""
