@@ -24,6 +24,7 @@ EXTRA = "signing needs botocore: pip install 'vary-proxy[aws]'"
 PATIENCE = 5.0  # seconds that requests wait for keys
 _HURRY = 60  # seconds of life below which new keys are worth waiting for
 _AGAIN_AFTER = 5.0  # seconds between two attempts to get what could not be had
+_CALMLY = 30.0  # the same while there is something to sign with
 _LOOK_AGAIN = 60.0  # seconds between two looks at keys that a file gave
 _FILES = ("shared-credentials-file", "config-file")
 
@@ -162,7 +163,7 @@ class Credentials:
         now = self._clock()
         self._look_at = now + _LOOK_AGAIN
         if not self._lasts(None):
-            self._not_before = now + _AGAIN_AFTER
+            self._not_before = now + (_CALMLY if self._lasts(_HURRY) else _AGAIN_AFTER)
         self._tell()
 
     def _tell(self) -> None:
