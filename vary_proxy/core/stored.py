@@ -18,7 +18,10 @@ Selecting = tuple[tuple[bytes, bytes | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The content of a stored response, by reference."""
+    """The content of a stored response, by reference.
+
+    Of a sparse one, ``digest`` is a name drawn by lot and ``length`` that of the whole.
+    """
 
     digest: bytes  # 20 bytes of SHA-256 over the bytes held
     length: int  # bytes held
@@ -54,6 +57,7 @@ class StoredResponse:
     authorized: bool = False  # the request that brought it had Authorization
     stale: bool = False  # marked by a soft purge: validate before use
     bare_304: bool = False  # its origin's 304s lack the CORS family: never fill by validation
+    sparse: bool = False  # its body is held in blocks, some of which may be missing
     keep: float = field(default=0.0, compare=False)  # seconds from ``received`` that a rule makes
     directives: ResponseDirectives = field(init=False, compare=False, repr=False)
 

@@ -84,7 +84,26 @@ class Writer(Protocol):
         """
 
 
+class Blocks(Protocol):
+    """Bodies of which only some blocks are held (core/blocks.py). None of it raises."""
+
+    async def publish(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+        """Make *stored*, which is sparse, visible; its blocks follow, or are long here."""
+
+    async def present(self, key: bytes, body: Body, numbers: range) -> Sequence[bool]:
+        """Which of these blocks are there."""
+
+    async def read(self, key: bytes, body: Body, numbers: range) -> Sequence[Buffer]:
+        """The first of these blocks, up to one that is missing."""
+
+    async def put(self, key: bytes, stored: StoredResponse, number: int, data: bytes) -> bool:
+        """Hold one block; False when it was not taken."""
+
+
 class Store(Protocol):
+    @property
+    def blocks(self) -> Blocks: ...
+
     def peek(self, key: bytes) -> Resource | None:
         """What is at hand without waiting; None says nothing about the rest of the store."""
 

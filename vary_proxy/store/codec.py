@@ -51,7 +51,7 @@ class _Variant(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     born: float
     received: float
     part: tuple[Size, Size | None] | None
-    flags: Annotated[int, msgspec.Meta(ge=0, le=7)]
+    flags: Annotated[int, msgspec.Meta(ge=0, le=15)]
     keep: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
@@ -92,7 +92,7 @@ _index = msgspec.msgpack.Decoder(Index)
 _bundle = msgspec.msgpack.Decoder(_Bundle)
 _RecordT = TypeVar("_RecordT")
 
-_AUTHORIZED, _STALE, _BARE_304 = 1, 2, 4
+_AUTHORIZED, _STALE, _BARE_304, _SPARSE = 1, 2, 4, 8
 _NAMES = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z\n]*")  # lower-case tokens, joined by line feeds
 _BROKEN = re.compile(rb"[\r\n\0]")
 
@@ -101,6 +101,7 @@ def encode_variant(key: bytes, stored: StoredResponse) -> bytes:
     """*stored* as one value that decodes only for *key*."""
     part = stored.part
     flags = _AUTHORIZED * stored.authorized | _STALE * stored.stale | _BARE_304 * stored.bare_304
+    flags |= _SPARSE * stored.sparse
     record = _Variant(
         key=key,
         status=stored.status,
@@ -137,6 +138,7 @@ def decode_variant(key: bytes, value: object) -> StoredResponse | None:
             authorized=bool(record.flags & _AUTHORIZED),
             stale=bool(record.flags & _STALE),
             bare_304=bool(record.flags & _BARE_304),
+            sparse=bool(record.flags & _SPARSE),
             keep=record.keep,
         )
     except Exception:  # its directives are parsed here, from bytes that anybody may have written

@@ -86,6 +86,9 @@ class Driver(Protocol):
 
     async def get_blocks(self, names: Sequence[str]) -> Sequence[object]: ...
 
+    async def held(self, names: Sequence[str]) -> Sequence[bool]:
+        """Which blocks are there. Where that cannot be asked for without them: the first few."""
+
     async def put_block(self, name: str, value: bytes, lifetime: float) -> None: ...
 
     async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None: ...

@@ -94,6 +94,9 @@ def change(
     used = {one.body.digest for one in resource.variants}
     index = Index(key, entries, [one for digest, one in places.items() if digest in used])
     tokens = {one.token for one in index.places}
+    both = (*found.resource.variants, *resource.variants)
+    sparse = {one.body.digest for one in both if one.sparse}  # any block may be missing
+    is_sparse = place is not None and place.digest in sparse
     return (
         Change(
             version=found.row.version,
@@ -105,10 +108,14 @@ def change(
             lifetime=layout.longest(resource.variants, now),
             message=message,
             blocks=blocks,
-            kept=kept,
-            needed=_needed(key, place, resource),
+            kept=() if is_sparse else kept,
+            needed=() if is_sparse else _needed(key, place, resource),
         ),
-        [one for one in found.places.values() if one.token not in tokens],
+        [
+            one
+            for one in found.places.values()
+            if {one.token, one.digest}.isdisjoint(tokens | sparse)
+        ],
     )
 
 

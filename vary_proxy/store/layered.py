@@ -26,6 +26,7 @@ from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.shared import SharedStore
 from vary_proxy.store.slot import Slot
+from vary_proxy.store.sparse import LayeredBlocks
 from vary_proxy.store.tee import TeeWriter
 from vary_proxy.store.underway import Pending, Together, UnderWay
 
@@ -47,6 +48,7 @@ class LayeredStore:
     ) -> None:
         self.shared = shared
         self.flights = flights  # None: everybody fetches for himself
+        self.blocks = LayeredBlocks(self, clock)
         self.memory = MemoryStore(max_bytes - max_bytes // _KNOWN_SHARE, max_object, clock)
         self.on_change: list[Callable[[bytes | None], None]] = []  # a key, or None: everything
         self._notices = notices

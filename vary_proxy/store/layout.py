@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from vary_proxy.core import blocks as sparse
 from vary_proxy.core import freshness
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.store.codec import Place
 
 VERSION = "1"
-BLOCK = 128 << 10  # bytes; a reader holds two, a writer at most eight
+BLOCK = sparse.BLOCK  # bytes; a reader holds two, a writer at most eight
 EPOCHS = f"{VERSION}:{{epochs}}"
 PROBE = f"{VERSION}:{{probe}}"
 ABANDONED = 120  # seconds after which the blocks of a dead writer are gone

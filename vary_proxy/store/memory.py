@@ -4,35 +4,40 @@ A segmented LRU of resources. A new resource enters probation; one that is asked
 moves to the protected segment, whose share is four fifths. Room is made from the tail of
 probation first, so that a scan over many objects, each asked for once, passes through
 without flushing what is in use. Size is counted in bytes, metadata included. Bodies are
-kept once per resource and digest, as the chunks in which they arrived.
+kept once per resource and digest, as the chunks in which they arrived. Blocks of sparse bodies
+stand in the same rows, each by itself, so that what nobody asks for of a large object goes first.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from types import TracebackType
+from dataclasses import dataclass, field
 
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.store.base import Content, StoreStats, TooLarge
+from vary_proxy.store.base import Content, StoreStats
+from vary_proxy.store.memoryblocks import MemoryBlocks
+from vary_proxy.store.memorywriter import MemoryWriter
 from vary_proxy.store.slot import Slot
 
 _OVERHEAD = 700  # bytes that a stored response costs beside its fields and body
 _PROTECTED_SHARE = 0.8
-_DIGEST = 20
+_BLOCK_COST = 300  # bytes beside those of a block
 
 
 @dataclass(slots=True)
 class _Held:
-    """A resource with its bodies, and what they cost."""
+    """A resource with its bodies, and what they cost; a block, where ``block`` is its bytes.
+
+    A sparse body is None here: its blocks stand for themselves.
+    """
 
     resource: Resource
-    bodies: dict[bytes, tuple[bytes, ...]] = field(default_factory=dict)
+    bodies: dict[bytes, tuple[bytes, ...] | None] = field(default_factory=dict)
     cost: int = 0
+    block: bytes | None = None
     slot: Slot | None = None  # once somebody has asked for it
 
     def become(self, resource: Resource) -> None:
@@ -58,6 +63,7 @@ class MemoryStore:
         self._protected_bytes = 0
         self._responses = 0
         self._evictions = 0
+        self.blocks = MemoryBlocks(self)
 
     def peek(self, key: bytes) -> Resource | None:
         held = self._touch(key)
@@ -83,7 +89,8 @@ class MemoryStore:
 
     def keys(self) -> list[bytes]:
         """The primary keys of all that is held, as of now."""
-        return [*self._probation, *self._protected]
+        rows = (*self._probation.items(), *self._protected.items())
+        return [key for key, held in rows if held.block is None]
 
     def look(self, key: bytes) -> Resource | None:
         """As ``peek``, but it does not count as a use."""
@@ -144,13 +151,14 @@ class MemoryStore:
             held.end()
         self._probation.clear()
         self._protected.clear()
+        self.blocks.clear()
         self._bytes = self._protected_bytes = self._responses = 0
         return count
 
     def stats(self) -> StoreStats:
         return StoreStats(
             bytes=self._bytes,
-            resources=len(self._probation) + len(self._protected),
+            resources=len(self._probation) + len(self._protected) - len(self.blocks),
             stored_responses=self._responses,
             evictions=self._evictions,
         )
@@ -158,10 +166,36 @@ class MemoryStore:
     async def close(self) -> None:
         await self.clear()
 
+    def block(self, name: bytes) -> bytes | None:
+        """What ``hold_block`` put there, if it is there still."""
+        held = self._touch(name)
+        return None if held is None else held.block
+
+    def holds(self, name: bytes) -> bool:
+        """Whether a block is there; that does not count as a use."""
+        return self._find(name) is not None
+
+    def hold_block(self, name: bytes, data: bytes) -> None:
+        held = _Held(Resource(), cost=len(data) + _BLOCK_COST, block=data)
+        self._probation[name] = held
+        self._bytes += held.cost
+        self._make_room(name)
+
+    def drop_block(self, name: bytes) -> None:
+        if self.holds(name):
+            self._remove(name)
+
     def put(
-        self, key: bytes, stored: StoredResponse, chunks: tuple[bytes, ...], max_variants: int
+        self,
+        key: bytes,
+        stored: StoredResponse,
+        chunks: tuple[bytes, ...] | None,
+        max_variants: int,
     ) -> bool:
-        """Publish *stored* with its body; False when the resource does not take it in."""
+        """Publish *stored* with its body; False when the resource does not take it in.
+
+        *chunks* is None for a sparse body.
+        """
         held = self._find(key)
         resource = variants.joined(
             None if held is None else held.resource, stored, max_variants, self._clock()
@@ -205,9 +239,10 @@ class MemoryStore:
         held.become(resource)
         used = {one.body.digest for one in resource.variants}
         if len(used) < len(held.bodies):
+            self.blocks.gone(held.bodies.keys() - used)
             held.bodies = {name: body for name, body in held.bodies.items() if name in used}
         cost = len(key) + sum(map(_cost, resource.variants))
-        cost += sum(len(chunk) for body in held.bodies.values() for chunk in body)
+        cost += sum(len(chunk) for body in held.bodies.values() for chunk in body or ())
         self._bytes += cost - held.cost
         if key in self._protected:
             self._protected_bytes += cost - held.cost
@@ -229,6 +264,10 @@ class MemoryStore:
         self._bytes -= held.cost
         self._responses -= len(held.resource.variants)
         held.end()
+        if held.block is not None:
+            self.blocks.lost(key)
+        elif None in held.bodies.values():
+            self.blocks.gone(held.bodies.keys())
         return held
 
 
@@ -248,47 +287,3 @@ def _cut(chunks: Sequence[bytes], start: int, stop: int) -> list[Buffer]:
             break
         begin = end
     return out
-
-
-class MemoryWriter:
-    """Gathers the chunks of one body; publishes them on commit."""
-
-    def __init__(self, store: MemoryStore, key: bytes, limit: int, max_variants: int) -> None:
-        self._store = store
-        self._key = key
-        self._limit = limit
-        self._max_variants = max_variants
-        self._chunks: list[bytes] = []
-        self._length = 0
-        self._digest = hashlib.sha256()
-
-    async def __aenter__(self) -> MemoryWriter:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._chunks = []
-
-    async def write(self, chunk: bytes) -> None:
-        self._length += len(chunk)
-        if self._length > self._limit:
-            raise TooLarge
-        self._digest.update(chunk)
-        self._chunks.append(chunk)
-
-    async def commit(self, stored: StoredResponse) -> StoredResponse:
-        body = Body(self._digest.digest()[:_DIGEST], self._length)
-        whole = replace(stored, body=body)
-        self._store.put(self._key, whole, _gathered(self._chunks, body), self._max_variants)
-        return whole
-
-
-def _gathered(chunks: list[bytes], body: Body) -> tuple[bytes, ...]:
-    """The chunks, joined where they are so small that their number would cost more."""
-    if len(chunks) > 1 + body.length // 16384:
-        return (b"".join(chunks),)
-    return tuple(chunks)

@@ -116,6 +116,20 @@ class RedisDriver:
         found: Sequence[object] = await self.cache.multi_get(names)
         return found
 
+    async def held(self, names: Sequence[str]) -> Sequence[bool]:
+        if not names:
+            return ()
+        count = await self.client.exists(*map(self._key, names))
+        if count in (0, len(names)):  # nearly always: one command instead of many
+            return [bool(count)] * len(names)
+        found: list[bool] = []
+        for start in range(0, len(names), _BATCH):
+            async with self.client.pipeline(transaction=False) as pipe:
+                for name in names[start : start + _BATCH]:
+                    pipe.exists(self._key(name))
+                found += map(bool, await pipe.execute())
+        return found
+
     async def put_block(self, name: str, value: bytes, lifetime: float) -> None:
         await self.cache.set(name, value, ttl=lifetime)
 

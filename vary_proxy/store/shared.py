@@ -22,6 +22,7 @@ from vary_proxy.store.debts import Debts
 from vary_proxy.store.driver import Driver
 from vary_proxy.store.found import Found
 from vary_proxy.store.rows import Rows, Written
+from vary_proxy.store.sparse import SharedBlocks
 from vary_proxy.tasks import Tasks
 
 _AT_ONCE = 16  # purges of single resources
@@ -47,6 +48,7 @@ class SharedStore:
         self.debts = Debts()
         self.breaker = Breaker(driver, tasks, deadline, observer, self._repay)
         self.rows = Rows(driver, self.breaker, self.debts, tasks, clock)
+        self.blocks = SharedBlocks(self, clock)
         self._clock = clock
         self._fail = fail
 
