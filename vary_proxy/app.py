@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from vary_proxy import selfexplaining
 from vary_proxy import settings as said
 from vary_proxy.accesslog import AccessLog
 from vary_proxy.certificates import Certificate, CertificateError
@@ -60,6 +61,7 @@ class App:
         self.loaded = loaded
         self.draining = False  # traffic still goes on, but readiness has ended
         self._clock = clock
+        self._token = loaded.settings.admin.token  # as the admin listener has it
         self.eyes = Eyes(loaded.settings, clock)
         self.observers: list[Observer] = self.eyes.observers
         self.tasks = Tasks()
@@ -188,7 +190,17 @@ class App:
         if request.method == b"PURGE" and self.loaded.settings.admin.purge_from:
             return self._purge.answer(request)
         # A request keeps the exchange that it began with: rules and origins of one configuration.
+        if selfexplaining.FIELD in request.fields:
+            return self._explained(request, channel, self.exchange)
         return self.exchange.answer(request, channel)
+
+    def _explained(
+        self, request: Request, channel: Channel, exchange: Exchange
+    ) -> Awaitable[Reply]:
+        asked = selfexplaining.Asked(
+            self.loaded, self._token, self._clock, trusted=self.trusted(request.client)
+        )
+        return asked.answer(request, lambda plain: exchange.answer(plain, channel))
 
     def _exchange(self, flights: Flights) -> Exchange:
         exchange = Exchange(

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from vary_proxy.tailing import Feeds
 
 
+class Told(Protocol):
+    """Those who are told what requests came to."""
+
+    def append(self, observer: Observer) -> None: ...
+
+    def remove(self, observer: Observer) -> None: ...
+
+
 class Watchable(Protocol):
     """What there is to look at: an App."""
 
@@ -40,7 +48,8 @@ class Watchable(Protocol):
     store: Store
     draining: bool
     purger: Purger
-    observers: list[Observer]
+    @property
+    def observers(self) -> Told: ...
 
     @property
     def origins(self) -> Mapping[str, Origin]: ...

@@ -38,6 +38,7 @@ class Walk:
         """Remember what was done to Vary."""
         self.record.vary_action = effective.action
         self.record.vary_added = effective.added
+        self.record.vary_said = effective.said
 
     def asked(self, origin: str, status: int, seconds: float) -> None:
         """Remember the *origin* asked, and its answer: a *status*, or 0, after *seconds*."""

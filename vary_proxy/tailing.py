@@ -22,8 +22,7 @@ from vary_proxy import accesslog
 from vary_proxy.core.message import Reply, Request
 
 if TYPE_CHECKING:
-    from vary_proxy.asked import Observer
-    from vary_proxy.eyes import Eyes
+    from vary_proxy.eyes import Eyes, Told
 
 MOST_LISTENERS = 16
 MOST_WAITING = 2048  # lines in one queue
@@ -74,11 +73,9 @@ class _Queue:
 
 
 class Feeds:
-    """The queues of one worker. *observers* is the list that its requests are told to."""
+    """The queues of one worker. *observers* are those whom its requests are told to."""
 
-    def __init__(
-        self, observers: list[Observer], timer: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, observers: Told, timer: Callable[[], float] = time.monotonic) -> None:
         self._observers = observers
         self._timer = timer
         self._queues: dict[str, _Queue] = {}

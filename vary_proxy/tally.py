@@ -131,7 +131,8 @@ class Tally:
         self.vary[rule, record.vary_action] += 1
         line = reply.fields.combined(b"vary")
         told = "" if line is None else line.decode("ascii", "backslashreplace")
-        pair = (_said(record, line), told)
+        said = (record.vary_said or b"").decode("ascii", "backslashreplace")
+        pair = (said, told)
         pairs = self.pairs.setdefault(rule, Counter())
         pairs[pair if pair in pairs or len(pairs) < _MOST_PAIRS else ("…", "…")] += 1
 
@@ -158,18 +159,6 @@ class Tally:
         if not self.history or self.history[-1].second != second:
             self.history.append(Moment(second))
         return self.history[-1]
-
-
-def _said(record: Record, sent: bytes | None) -> str:
-    """What the origin's Vary was, as far as what was sent and what was done to it tell."""
-    if record.vary_action == "added":
-        return ""
-    if record.vary_action in ("replaced", "stripped"):
-        return f"({record.vary_action})"
-    added = {name.lower() for name in record.vary_added}
-    names = [] if sent is None else [name.strip() for name in sent.split(b",")]
-    kept = b", ".join(name for name in names if name.lower() not in added)
-    return kept.decode("ascii", "backslashreplace")
 
 
 class Watched:

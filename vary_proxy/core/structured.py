@@ -118,3 +118,11 @@ def _parameters(text: bytes, at: int) -> int:
         if text[at : at + 1] == b"=":
             _, at = _item(text, at + 1)
     return at
+
+
+def string(value: bytes) -> str:
+    """*value* as a string of RFC 9651 §3.3.3; what none can hold becomes ``%xx``."""
+    shown = "".join(
+        chr(one) if 0x20 <= one < 0x7F and one != 0x25 else f"%{one:02x}" for one in value
+    )
+    return '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -7,7 +7,7 @@ read, is passed on untouched and never stored (RFC 9110 §12.5.5, RFC 9111 §4.1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from vary_proxy.core import syntax
@@ -20,7 +20,7 @@ class EffectiveVary:
     """``line`` is the field to send, None for none; ``lines`` when several pass untouched.
 
     ``names`` select among variants, lower case, sorted. ``star``: never stored.
-    ``added`` are the names that the repair put in, as sent.
+    ``added`` are the names that the repair put in, as sent. ``said`` is what there was before.
     """
 
     line: bytes | None
@@ -28,6 +28,7 @@ class EffectiveVary:
     star: bool = False
     action: str = "none"
     added: tuple[bytes, ...] = ()
+    said: bytes | None = field(default=None, compare=False)
 
 
 def effective(fields: Fields, policy: VaryPolicy, method: bytes) -> EffectiveVary:
@@ -42,6 +43,11 @@ _USUAL = 256  # bytes of Vary; what is longer is not remembered
 
 @lru_cache(maxsize=512)
 def _effective(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> EffectiveVary:
+    found = _judged(lines, policy, options)
+    return replace(found, said=b", ".join(lines) if lines else None)
+
+
+def _judged(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> EffectiveVary:
     declared = _declared(lines)
     if declared is None:
         return EffectiveVary(None, (), star=True, action="star")
