@@ -3,8 +3,9 @@
 What is signed is what is sent: the path is first brought into the one form in which S3 encodes
 it, and only the parameters that choose an object's version or part are kept, since our
 signature would give strangers the others too (listings, ACLs, response headers of their own
-making). For the same reason no ``x-amz-*`` field of the client goes under our signature, and
-the bucket itself and paths with dot segments go unsigned, as do all methods but GET and HEAD:
+making). For the same reason no ``x-amz-*`` field of the client goes under our signature, nor
+what says that the request was for another host (servers verify by that name), and the bucket
+itself and paths with dot segments go unsigned, as do all methods but GET and HEAD:
 the origin refuses them as it would anybody's. A request that is signed already is passed on
 byte for byte with its Host.
 """
@@ -27,6 +28,8 @@ from vary_proxy.upstreams import addressed
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 _SIGNED = frozenset((b"GET", b"HEAD"))
 _KEPT = frozenset((b"versionId", b"partNumber"))
+_OTHER_HOST = frozenset((b"forwarded", b"x-forwarded-host", b"x-forwarded-port"))
+_OTHER_HOST |= {b"x-forwarded-prefix", b"x-forwarded-proto"}
 _DOTS = re.compile(rb"(^|[/\\])\.{1,2}([/\\]|\Z)")
 
 Sign = Callable[[Request, Keys], tuple[Pair, ...]]
@@ -83,7 +86,7 @@ class Signing(AsClientsSay):
             return _Private(await super().fetch(theirs, body, on_interim))
         if body is None and not request.has_body and is_for_object(request):
             request = canonical(addressed(request, self.own))
-            request = replace(request, fields=_without_amz(request.fields))
+            request = replace(request, fields=_ours(request.fields))
             signature = self._sign(request, await self._held())
             request = replace(request, fields=request.fields.plus(signature))
         else:
@@ -138,5 +141,7 @@ def canonical(request: Request) -> Request:
     return replace(request, target=target)
 
 
-def _without_amz(fields: Fields) -> Fields:
-    return fields.without({name for name in fields.names() if name.startswith(b"x-amz-")})
+def _ours(fields: Fields) -> Fields:
+    """*fields* without those that would change what our signature gives away, or break it."""
+    amz = {name for name in fields.names() if name.startswith(b"x-amz-")}
+    return fields.without(amz | _OTHER_HOST)

@@ -104,6 +104,43 @@ def test_the_published_get_object_vector() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        pytest.param(
+            "lifecycle=",
+            "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543",
+            id="Get Bucket Lifecycle",
+        ),
+        pytest.param(
+            "max-keys=2&prefix=J",
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+            id="List Objects",
+        ),
+    ],
+)
+def test_the_published_bucket_vectors(query: str, expected: str) -> None:
+    canonical = (
+        f"GET\n/\n{query}\nhost:examplebucket.s3.amazonaws.com\n"
+        f"x-amz-content-sha256:{EMPTY}\nx-amz-date:20130524T000000Z\n\n"
+        f"host;x-amz-content-sha256;x-amz-date\n{EMPTY}"
+    )
+    assert signature(canonical, "20130524T000000Z", "us-east-1", "s3", S3_SECRET) == expected
+
+
+def test_the_published_presigned_vector() -> None:
+    """The one of them whose payload is not signed, as ours is not."""
+    canonical = (
+        "GET\n/test.txt\nX-Amz-Algorithm=AWS4-HMAC-SHA256"
+        "&X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
+        "&X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\n"
+        "host:examplebucket.s3.amazonaws.com\n\nhost\nUNSIGNED-PAYLOAD"
+    )
+    assert signature(canonical, "20130524T000000Z", "us-east-1", "s3", S3_SECRET) == (
+        "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+
+
 def test_the_published_get_vanilla_vector() -> None:
     canonical = (
         "GET\n/\n\nhost:example.amazonaws.com\nx-amz-date:20150830T123600Z\n\n"
@@ -163,6 +200,16 @@ async def test_no_field_of_the_client_comes_under_our_signature() -> None:
     assert b"x-amz-security-token" not in request.fields
     assert len(request.fields.lines(b"x-amz-date")) == 1
     assert request.fields.get(b"accept") == b"*/*"
+
+
+async def test_nothing_says_that_the_request_was_for_another_host() -> None:
+    """SeaweedFS verifies by X-Forwarded-Host, where there is one."""
+    names = (b"x-forwarded-host", b"x-forwarded-port", b"x-forwarded-proto", b"forwarded")
+    told = [(name, b"of the client") for name in (*names, b"x-forwarded-for")]
+    request = await sent(get(b"/a", *told))
+    assert [name for name in names if name in request.fields] == []
+    assert request.fields.get(b"x-forwarded-for") == b"of the client"
+    assert [name for name in names if name in (await sent(get(b"/", *told))).fields] == [*names]
 
 
 @pytest.mark.parametrize(

@@ -71,8 +71,10 @@ class S3Server:
     secret_key: str = "testsecret"
     bucket: str = BUCKET
 
-    def client(self, endpoint: str | None = None, *, signed: bool = True) -> Any:
-        """A boto3 client for this server, or for *endpoint* in front of it."""
+    def client(
+        self, endpoint: str | None = None, *, signed: bool = True, ca: Path | None = None
+    ) -> Any:
+        """A boto3 client for this server, or for *endpoint* in front of it; *ca* is trusted."""
         config = Config(
             signature_version="s3v4" if signed else botocore.UNSIGNED,
             s3={"addressing_style": "path"},
@@ -87,6 +89,7 @@ class S3Server:
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
             config=config,
+            verify=None if ca is None else str(ca),
         )
 
 
@@ -193,6 +196,35 @@ def seaweedfs(directory: Path) -> Iterator[S3Server]:
 
 
 @contextmanager
+def private_seaweedfs(directory: Path, cert: Path, key: Path) -> Iterator[S3Server]:
+    """SeaweedFS over TLS: checks signatures, and knows buckets by ``BUCKET.localhost``."""
+    names = ["s3.port", "s3.port.grpc", "filer.port", "filer.port.grpc"]
+    names += ["master.port", "master.port.grpc", "volume.port", "volume.port.grpc"]
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
+    known = {"accessKey": "testkey", "secretKey": "testsecret"}
+    owner = {"name": "owner", "credentials": [known], "actions": ["Admin", "Read", "List", "Write"]}
+    (directory / "identities.json").write_text(json.dumps({"identities": [owner]}))
+    args: list[str | Path] = [BIN / "weed", "server", f"-dir={directory}", "-ip=127.0.0.1"]
+    args += [f"-{name}={port}" for name, port in ports.items()]
+    args += ["-s3", "-s3.port.iceberg=0", "-s3.port.lance=0", "-master.telemetry=false"]
+    args += [f"-s3.localSocket={directory}/s3.sock", f"-filer.localSocket={directory}/filer.sock"]
+    args += ["-volume.max=20", "-master.volumeSizeLimitMB=256", "-volume.preStopSeconds=0"]
+    args += [f"-s3.cert.file={cert}", f"-s3.key.file={key}", "-s3.domainName=localhost"]
+    args += [f"-s3.config={directory}/identities.json"]
+    with child(args, directory / "weed.log", f"http://127.0.0.1:{ports['filer.port']}/") as pid:
+        _until(lambda: _listens(ports["s3.port"]))
+        yield S3Server("seaweedfs", f"https://localhost:{ports['s3.port']}", pid)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
 def minio(directory: Path) -> Iterator[S3Server]:
     """MinIO's HTTP front end, as the gateway of a JuiceFS volume on local files."""
     port, metrics = free_ports(2)
@@ -239,7 +271,7 @@ def _until(claim: Callable[[], bool]) -> None:
     deadline = time.monotonic() + READY_WITHIN
     while not claim():
         if time.monotonic() > deadline:
-            raise RuntimeError("MinIO's front end did not come up")
+            raise RuntimeError("the server did not come up")
         time.sleep(0.05)
 
 
