@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 HISTORY = (
     "second", "requests", "from_cache", "errors", "blocked", "origin", "seconds", "bytes",
 )  # fmt: skip
+_BLOCKED = ("origin", "reason", "rule", "count", "method", "path", "at")
 
 
 async def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
@@ -50,18 +51,7 @@ async def overview(app: Watchable, eyes: Eyes) -> dict[str, Any]:
         ],
         "cors": _rows(("rule", "decision", "reason"), tally.cors),
         "preflights": _rows(("rule", "result"), tally.preflights),
-        "blocked": [
-            {
-                "origin": one.origin,
-                "reason": one.reason,
-                "rule": one.rule,
-                "count": one.count,
-                "method": one.method,
-                "path": one.path,
-                "at": one.at,
-            }
-            for one in tally.blocked[:50]
-        ],
+        "blocked": [{name: getattr(one, name) for name in _BLOCKED} for one in tally.blocked[:50]],
         "stores": _rows(("result", "reason"), tally.stores),
         "origins": _origins(app, tally),
         "store": _store(app, tally.stats),

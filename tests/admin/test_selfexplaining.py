@@ -13,7 +13,7 @@ from tests.admin.conftest import ADMIN, TOKEN, Answer, Origin, Proxy, Start
 RULES = (
     ADMIN
     + """\
-cors: {public: {origins: ["https://a.example"]}}
+cors: {public: {origins: ["https://a.example", "https://c.example"]}}
 rules:
   - name: pictures
     match: {path: "/img/**"}
