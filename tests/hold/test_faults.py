@@ -19,6 +19,7 @@ from tests.wire.rawclient import Client
 from tests.wire.raworigin import until
 from vary_proxy import flights
 
+pytestmark = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
 FRESH = b"Cache-Control: max-age=600"
 BODY = b"0123456789"

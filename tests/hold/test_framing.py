@@ -18,6 +18,7 @@ from tests.wire.rawclient import Client
 SMUGGLED = get(b"/smuggled")
 LIMITED = {"target too long", "too many fields", "long line", "long head"}
 CODED = b"Transfer-Encoding: chunked"
+ON_EACH_STORE = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
 
 
@@ -107,6 +108,22 @@ async def test_what_is_doubtful_reaches_nobody(name: str, data: bytes, fast: boo
         assert len(edge.origin.asked) == 1
 
 
+@ON_EACH_STORE
+@LANES
+async def test_behind_a_hit_nothing_doubtful_reaches_anybody(fast: bool) -> None:
+    """The same through one proxy, whose hits come from each store."""
+    async with front(fast=fast) as edge:
+        site = b"Origin: https://a.example"
+        await edge.primed()
+        await edge.primed(b"/", site)
+        for _, data in DOUBTFUL:
+            await refused(edge, get(), data, 1)
+            await refused(edge, get() + get(b"/", site), data, 2)
+        assert (await edge.get()).status == 200
+        assert len(edge.origin.asked) == 2
+
+
+@ON_EACH_STORE
 @LANES
 async def test_a_doubtful_head_in_two_packets_is_no_less_doubtful(fast: bool) -> None:
     async with front(fast=fast) as edge:
@@ -212,6 +229,7 @@ async def test_what_is_odd_but_clear_is_one_request(
         assert not {b"content_length", b"transfer_encoding", b"x"} & {n for n, _ in first.fields}
 
 
+@ON_EACH_STORE
 @LANES
 async def test_a_body_on_get_never_shapes_what_is_stored(fast: bool) -> None:
     async with front(fast=fast) as edge:
@@ -223,6 +241,7 @@ async def test_a_body_on_get_never_shapes_what_is_stored(fast: bool) -> None:
             assert b"evil" not in (await edge.get()).body
 
 
+@ON_EACH_STORE
 @LANES
 async def test_early_data_behind_a_refused_body_is_nothing(fast: bool) -> None:
     async with front(fast=fast, server="limits: {body: 1KiB}") as edge:
@@ -238,6 +257,7 @@ async def test_early_data_behind_a_refused_body_is_nothing(fast: bool) -> None:
         assert len(edge.origin.asked) == 1
 
 
+@ON_EACH_STORE
 @LANES
 async def test_pipelines_are_answered_in_order_and_once(fast: bool) -> None:
     async with front(fast=fast) as edge:
@@ -256,6 +276,7 @@ def splitting(asked: Asked) -> bytes:
     return said(b"ok", b"Location: http://x" + asked.target, b"Cache-Control: max-age=60")
 
 
+@ON_EACH_STORE
 @LANES
 async def test_a_response_cannot_be_split(fast: bool) -> None:
     async with front(splitting, fast=fast) as edge:
@@ -281,6 +302,7 @@ UNCLEAR_ANSWERS = [
 ]  # fmt: skip
 
 
+@ON_EACH_STORE
 @pytest.mark.parametrize(
     ("name", "wire"), [pytest.param(*row, id=row[0]) for row in UNCLEAR_ANSWERS]
 )
@@ -305,6 +327,7 @@ async def test_an_unclear_answer_is_never_stored_nor_made_whole(name: str, wire:
             assert len(edge.origin.asked) >= count  # nothing was kept
 
 
+@ON_EACH_STORE
 @LANES
 async def test_what_an_origin_says_unasked_reaches_nobody(fast: bool) -> None:
     evil = said(b"evil", b"Cache-Control: max-age=600")

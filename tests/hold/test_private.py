@@ -9,6 +9,7 @@ import pytest
 from tests.hold.worlds import Asked, front, get, resident, said
 from vary_proxy.problems import ConfigError
 
+pytestmark = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
 FRESH = b"Cache-Control: max-age=600"
 

@@ -22,9 +22,18 @@ from typing import Any
 from tests.wire.rawclient import Answer, Client
 from vary_proxy import config
 from vary_proxy.app import App
+from vary_proxy.store.layered import LayeredStore
 
 HOST = b"front.example"
 MAX_AGE = b"Cache-Control: max-age=600"
+
+
+MEMORY = "{type: memory, memory: {max: 16MiB}}"
+
+
+def default_store() -> str:
+    """Where conftest.py puts another store."""
+    return MEMORY
 
 
 class Clock:
@@ -264,14 +273,14 @@ async def front(
     server: str = "",
     host: str = "preserve",
     origin: str = "",
-    store: str = "{type: memory, memory: {max: 16MiB}}",
+    store: str = "",
     rules: str = "",
     clock: Clock | None = None,
 ) -> AsyncIterator[Front]:
     """A proxy in front of a new origin; nobody is trusted unless said."""
     behind = Origin(respond)
     more = (", " + server if server else "", ", " + origin if origin else "")
-    said = {"trusted": trusted, "host": host, "store": store, "rules": rules}
+    said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
     await behind.start()
     try:
         text = CONFIG.format(port=behind.port, server=more[0], origin=more[1], **said)
@@ -283,12 +292,22 @@ async def front(
     app = App(loaded, ticking, fast=fast)
     made = Front(app, (await app.start())[0], behind, ticking)
     try:
+        await _connected(app)
         yield made
     finally:
         for client in made.clients:
             await client.leave()
         await app.close()
         await behind.stop()
+
+
+async def _connected(app: App) -> None:
+    """Until the memory in front of a shared store hears of its changes, and may answer."""
+    if isinstance(app.store, LayeredStore):
+        async with asyncio.timeout(20):
+            while not app.store.trusted:
+                await app.store.load(b"somebody asks")
+                await asyncio.sleep(0.002)
 
 
 def responses(data: bytes, methods: tuple[bytes, ...] = ()) -> list[Answer]:

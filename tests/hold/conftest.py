@@ -1,0 +1,39 @@
+"""The stores that the suites of this folder run on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+
+from tests.hold import worlds
+from tests.store.conftest import redis_server  # noqa: F401  the fixture
+from tests.store.servers import RedisServer
+
+_numbers = itertools.count()
+
+
+def _in_redis(server: RedisServer, memory: str) -> Callable[[], str]:
+    """A namespace of its own for every proxy, and a deadline that a busy machine keeps."""
+
+    def text() -> str:
+        namespace = f"hold{next(_numbers)}"
+        where = f'type: redis, url: "{server.url}", namespace: {namespace}, timeout: 5s'
+        return f"{{{where}, memory: {memory}}}"
+
+    return text
+
+
+@pytest.fixture(params=["memory", "redis", "redis alone"])
+def each_store(
+    request: pytest.FixtureRequest,
+    redis_server: RedisServer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proxies of the test keep what they keep in memory, in Redis behind it, in Redis."""
+    if request.param == "redis":
+        monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, "{max: 16MiB}"))
+    elif request.param == "redis alone":
+        memory = "{max: 0, max_object: 0}"
+        monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, memory))
