@@ -13,7 +13,7 @@ from typing import assert_never
 from vary_proxy import asking, preflights, replies
 from vary_proxy.asking import NO_VARY, Ask, key_names
 from vary_proxy.channel import Channel
-from vary_proxy.convoy import Convoy, FleetFlights
+from vary_proxy.convoy import Convoy, Fleet
 from vary_proxy.core import (
     forwarding,
     keys,
@@ -57,7 +57,7 @@ class Exchange:
         clock: Callable[[], float],
         trusted: Callable[[str], bool] = lambda client: False,
         flights: Flights | None = None,
-        fleet: FleetFlights | None = None,
+        fleet: Fleet | None = None,
     ) -> None:
         self.rules = rules
         self._origins = origins
@@ -66,7 +66,7 @@ class Exchange:
         self._clock = clock
         self._trusted = trusted
         self.flights = self._flights = flights or Flights()
-        convoy = None if fleet is None else Convoy(fleet, store, tasks, clock)
+        convoy = None if fleet is None else Convoy(fleet, store, self._flights, tasks, clock)
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock, convoy)
         self._riding = Riding(self._fetcher, self._flights, tasks, clock)
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are

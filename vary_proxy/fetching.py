@@ -30,7 +30,7 @@ from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.flights import Alone, Failed, Flight, Flights, Found, Landed, Landing, Validated
+from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Validated
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.pumping import Load, Pump
 from vary_proxy.spool import Spool
@@ -64,10 +64,10 @@ class Fetcher:
     async def run(self, ask: Ask, flight: Flight) -> None:
         """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
         try:
-            found = None
+            found: Landing | None = None
             if self._convoy is not None and flight.joinable:
-                found = await self._convoy.joined(ask, flight)
-            landing = await self._land(ask, flight) if found is None else Found(found)
+                found = await self._convoy.joined(ask, flight, self.run)
+            landing = found or await self._land(ask, flight)
         except OriginFailure as failure:
             landing = Failed(failure)
         except BaseException:

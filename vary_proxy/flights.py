@@ -19,6 +19,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
 from vary_proxy.spool import Spool, SpoolReader
+from vary_proxy.store.base import Writer
 
 RIDE_SECONDS = 5.0  # nobody waits longer for the head of another's fetch
 _REMEMBERED_SECONDS = 10.0
@@ -31,7 +32,8 @@ class Landed:
 
     ``anchor`` holds the spool for whoever opened the flight until its own reader is there.
     ``own`` is the response as its requester gets it: with the fields that are for it alone.
-    ``detail`` says why it will not be stored all the same; empty: it will.
+    ``detail`` says why it will not be stored all the same; empty: it will. ``along``: another
+    process of the fleet fetches and stores it.
     """
 
     draft: StoredResponse
@@ -40,6 +42,7 @@ class Landed:
     vary: EffectiveVary
     anchor: SpoolReader
     detail: str = ""
+    along: bool = False
 
     @property
     def answered(self) -> int:
@@ -112,6 +115,7 @@ class Flight:
     joinable: bool = False
     grounded: bool = False
     on_close: Callable[[], None] | None = None
+    on_load: Callable[[StoredResponse, Spool, Writer], None] | None = None  # a body comes
 
 
 @dataclass(slots=True)

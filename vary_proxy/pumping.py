@@ -43,6 +43,8 @@ class Pump:
     async def run(self, load: Load) -> None:
         spool = load.spool
         stored: StoredResponse | None = None
+        if load.flight.on_load is not None:
+            load.flight.on_load(load.draft, spool, load.writer)
         try:
             async with AsyncExitStack() as stack:
                 stored = await self._move(load, await stack.enter_async_context(load.writer))

@@ -51,7 +51,8 @@ class Riding:
         )
         self._tasks.spawn(self._fetcher.run(ask, flight), "fetch")
         try:
-            return await asyncio.shield(flight.landing), False
+            landed = await asyncio.shield(flight.landing)
+            return landed, isinstance(landed, Landed) and landed.along
         except asyncio.CancelledError:
             flight.landing.add_done_callback(self._close_unclaimed)
             if flight.landing.cancelled():

@@ -17,7 +17,7 @@ import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,16 @@ if TYPE_CHECKING:
 
 WINDOW = 2  # blocks that a reader holds
 BACKLOG = 8  # blocks that a writer holds
+
+
+@dataclass(frozen=True, slots=True)
+class SoFar:
+    """A body on its way into the store: *size* bytes of it are there, *tail* comes next."""
+
+    token: bytes
+    size: int
+    tail: bytes
+    done: bool = False  # there is no more, and it is published
 
 
 class SharedWriter:
@@ -107,6 +117,15 @@ class SharedWriter:
             self._key, stored, self._max_variants, self._found, written
         )
         return stored
+
+    def so_far(self) -> SoFar | None:
+        """What others can read already; None when it will not be stored."""
+        sent = len(self._sent) * layout.BLOCK
+        if self.resource is not None:
+            return SoFar(self._token, self._length, b"", done=True)
+        if self._dead:
+            return None
+        return SoFar(self._token, sent, b"" if self._queue else bytes(self._buffer))
 
     def _name(self, number: int) -> str:
         place = Place(b"", 0, self._token, layout.BLOCK)

@@ -86,10 +86,24 @@ class _Bundle(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     values: dict[bytes, bytes]
 
 
+class Headway(msgspec.Struct, array_like=True, forbid_unknown_fields=True, frozen=True):
+    """How far a flight has come: the head that it brings, and what of its body can be read."""
+
+    key: Key
+    owner: Annotated[bytes, msgspec.Meta(max_length=64)]
+    head: Annotated[bytes, msgspec.Meta(max_length=1 << 19)]  # as a variant of a row
+    length: Size | None  # announced; None when unknown
+    token: Token
+    size: Size  # bytes that are there in blocks
+    tail: Annotated[bytes, msgspec.Meta(max_length=1 << 18)]  # those behind them
+    done: bool  # that is all
+
+
 _encoder = msgspec.msgpack.Encoder()
 _variant = msgspec.msgpack.Decoder(_Variant)
 _index = msgspec.msgpack.Decoder(Index)
 _bundle = msgspec.msgpack.Decoder(_Bundle)
+_headway = msgspec.msgpack.Decoder(Headway)
 _RecordT = TypeVar("_RecordT")
 
 _AUTHORIZED, _STALE, _BARE_304, _SPARSE = 1, 2, 4, 8
@@ -143,6 +157,17 @@ def decode_variant(key: bytes, value: object) -> StoredResponse | None:
         )
     except Exception:  # its directives are parsed here, from bytes that anybody may have written
         return None
+
+
+def encode_headway(headway: Headway) -> bytes:
+    return _seal(_encoder.encode(headway))
+
+
+def decode_headway(key: bytes, value: object) -> tuple[Headway, StoredResponse] | None:
+    """A headway and the head that it brings; None when it is anything but ours and of *key*."""
+    found = _open(value, _headway)
+    head = None if found is None or found.key != key else decode_variant(key, found.head)
+    return None if found is None or head is None else (found, head)
 
 
 def encode_index(index: Index) -> bytes:

@@ -1,20 +1,45 @@
-"""One flight per variant for a whole fleet: a lock with an owner and an expiry.
+"""One flight per variant for a whole fleet: a lock with an owner and an expiry, and its headway.
 
-Whoever gets it fetches; the others watch until it is over and look into the store. Nothing
-depends on it but the number of fetches: when the store does not answer everybody may fetch,
-and when a leader dies its lock expires.
+Whoever gets the lock fetches. While somebody follows, it tells what it brings: the head, and
+how much of the body lies in blocks that only its followers know of, with what comes behind
+these. Nothing depends on it but the number of fetches: when the store does not answer everybody
+may fetch, and when a leader dies its lock expires.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from vary_proxy.store import _aiocache, layout, notices, scripts
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import StoredResponse
+from vary_proxy.store import _aiocache, bodies, codec, layout, notices, scripts
 from vary_proxy.store.breaker import Breaker
+from vary_proxy.store.codec import Headway, Place
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.redis import RedisDriver
 
-_POLL = 0.5  # seconds: a notice may have been lost
+LOST, ALONE, FOLLOWED = 0, 1, 2
+_FOLLOWING = 2.0  # seconds for which a question counts as following
+
+
+class Ears:
+    """Hears that there is news of one flight."""
+
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        """True when there is news, False when there was none for *seconds*."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.event.wait()
+        except TimeoutError:
+            return False
+        self.event.clear()
+        return True
 
 
 class FleetFlights:
@@ -23,11 +48,11 @@ class FleetFlights:
         self._breaker = breaker
         self._hub = hub
         self._sender = sender
-        self._watched: dict[bytes, set[asyncio.Event]] = {}
+        self._ears: dict[bytes, set[Ears]] = {}
         hub.add(self)
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
-        """True: *owner* fetches, and has *seconds* until it must renew. Also without a store."""
+        """True: *owner* fetches, and has *seconds* until it must tell. Also without a store."""
         name = layout.flight(key, variant)
 
         async def add() -> bool:
@@ -39,58 +64,90 @@ class FleetFlights:
 
         return await self._breaker.run("flight", add, True, write=True)
 
-    async def renew(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
-        """False: the lock is somebody else's by now, or nobody's."""
-        milliseconds = _aiocache.milliseconds(seconds)
-        return await self._script(layout.flight(key, variant), owner, milliseconds, b"")
-
-    async def release(self, key: bytes, variant: bytes, owner: bytes) -> None:
-        """End the flight, if it is still *owner*'s, and tell those who watch it."""
+    async def lead(
+        self, key: bytes, variant: bytes, owner: bytes, seconds: float, headway: Headway | None
+    ) -> int:
+        """LOST, ALONE or FOLLOWED; the flight goes on for *seconds*, with *headway* if any."""
         name = layout.flight(key, variant)
-        message = notices.notice(self._sender, notices.LANDED, name.encode())
-        self.heard(notices.LANDED, name.encode())
-        await self._script(name, owner, 0, message)
+        said = b"" if headway is None else codec.encode_headway(headway)
+        arguments = (owner, _aiocache.milliseconds(seconds), said, *self._news(name))
+        return int(await self._run(scripts.LEAD, _keys(name), arguments, LOST))
 
-    async def watch(self, key: bytes, variant: bytes, seconds: float) -> bool:
-        """True when the flight is over; False when it is not after *seconds*."""
+    async def release(
+        self, key: bytes, variant: bytes, owner: bytes, seconds: float, headway: Headway | None
+    ) -> None:
+        """End the flight, if it is still *owner*'s; *headway* is kept for *seconds*."""
         name = layout.flight(key, variant)
-        landed = asyncio.Event()
-        watchers = self._watched.setdefault(name.encode(), set())
-        watchers.add(landed)
+        self.heard(notices.FLIGHT, name.encode())
+        said = b"" if headway is None else codec.encode_headway(headway)
+        arguments = (owner, _aiocache.milliseconds(seconds), said, *self._news(name))
+        await self._run(scripts.LAND, _keys(name)[:2], arguments, 0)
+
+    async def follow(
+        self, key: bytes, variant: bytes
+    ) -> tuple[bytes, tuple[Headway, StoredResponse] | None] | None:
+        """The flight's owner (empty: it is over) and its headway; None: there is no answer."""
+        name = layout.flight(key, variant)
+        arguments = (_aiocache.milliseconds(_FOLLOWING), *self._news(name))
+        found = await self._run(scripts.FOLLOW, _keys(name), arguments, None)
+        if found is None:
+            return None
+        owner, said = found
+        return bytes(owner), codec.decode_headway(key, said)
+
+    async def read(
+        self, key: bytes, headway: Headway, start: int, stop: int
+    ) -> Sequence[Buffer] | None:
+        """Some bytes of the body of a flight from *start*, not beyond *stop*; None: they are gone.
+
+        *stop* is within what its headway says is there.
+        """
+        place = Place(b"", headway.size, headway.token, layout.BLOCK)
+        spans = layout.spans(place, start, stop)[: bodies.WINDOW]
+        return await bodies.fetch(self._get, layout.row(key), place, spans)
+
+    @contextmanager
+    def ears(self, key: bytes, variant: bytes) -> Iterator[Ears]:
+        """Hear of this flight for as long as the block lasts."""
+        name = layout.flight(key, variant).encode()
+        ears = Ears()
+        self._ears.setdefault(name, set()).add(ears)
         self._hub.start()
         try:
-            async with asyncio.timeout(seconds):
-                while await self._is_under_way(name):
-                    try:
-                        async with asyncio.timeout(_POLL):
-                            await landed.wait()
-                        return True
-                    except TimeoutError:
-                        continue
-            return True
-        except TimeoutError:
-            return False
+            yield ears
         finally:
-            watchers.discard(landed)
-            if not watchers:
-                self._watched.pop(name.encode(), None)
+            self._ears[name].discard(ears)
+            if not self._ears[name]:
+                del self._ears[name]
 
     def heard(self, kind: bytes, subject: bytes) -> None:
-        if kind == notices.LANDED:
-            for event in self._watched.get(subject, ()):
-                event.set()
+        if kind == notices.FLIGHT:
+            for ears in self._ears.get(subject, ()):
+                ears.event.set()
 
     def listening(self, sure: bool) -> None:
-        """Watchers ask by themselves."""
+        """Followers and leaders look by themselves, only later."""
 
-    async def _is_under_way(self, name: str) -> bool:
-        value = await self._breaker.run("flight", lambda: self._driver.cache.get(name), None)
-        return value is not None
+    def _news(self, name: str) -> tuple[str, bytes]:
+        return (
+            self._driver.channel,
+            notices.notice(self._sender, notices.FLIGHT, name.encode()),
+        )
 
-    async def _script(self, name: str, owner: bytes, milliseconds: int, message: bytes) -> bool:
-        async def renew() -> bool:
-            key = self._driver.cache.build_key(name, self._driver.cache.namespace)
-            arguments = (owner, milliseconds, self._driver.channel, message)
-            return bool(await self._driver.client.eval(scripts.RENEW, 1, key, *arguments))
+    async def _get(self, names: Sequence[str]) -> Sequence[object] | None:
+        return await self._breaker.run("read", lambda: self._driver.get_blocks(names), None)
 
-        return await self._breaker.run("flight", renew, False, write=True)
+    async def _run(
+        self, script: str, names: Sequence[str], arguments: Sequence[Any], otherwise: Any
+    ) -> Any:
+        cache = self._driver.cache
+        keys = [cache.build_key(one, cache.namespace) for one in names]
+
+        async def run() -> Any:
+            return await self._driver.client.eval(script, len(keys), *keys, *arguments)
+
+        return await self._breaker.run("flight", run, otherwise, write=True)
+
+
+def _keys(name: str) -> tuple[str, str, str]:
+    return name, f"{name}:h", f"{name}:w"

@@ -2,7 +2,7 @@
 
     NS:1:{H}:r          one row per resource: its index and all its variants
     NS:1:{H}:b:T:N      block N of the body with token T
-    NS:1:{H}:f:V        the flight of one variant
+    NS:1:{H}:f:V        the flight of one variant; :h its headway, :w whether somebody follows
     NS:1:{epochs}       purges of tags and of everything
 
 H is derived from the primary key by SHA-256: clients choose keys, so nothing weaker will do.

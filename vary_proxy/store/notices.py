@@ -1,4 +1,4 @@
-"""What workers tell each other: which resource changed, what was purged, which flight ended.
+"""What workers tell each other: which resource changed, what was purged, how flights go on.
 
 One channel, one connection per process. Messages are lost when nobody listens, so what
 counts is to know when one may have been lost: the connection is asked for a sign of life
@@ -20,8 +20,8 @@ from vary_proxy.tasks import Tasks
 _log = logging.getLogger("vary_proxy")
 
 SENDER = 8  # bytes
-CHANGED, PURGED, TAG, ALL, LANDED = b"c", b"p", b"t", b"a", b"f"
-_KINDS = frozenset((CHANGED, PURGED, TAG, ALL, LANDED))
+CHANGED, PURGED, TAG, ALL, FLIGHT = b"c", b"p", b"t", b"a", b"f"
+_KINDS = frozenset((CHANGED, PURGED, TAG, ALL, FLIGHT))
 BEAT = 1.0  # seconds between signs of life, and until one is missed
 _RETRY = (0.1, 0.25, 0.5, 1.0, 2.0)  # seconds
 

@@ -54,11 +54,41 @@ if ARGV[5] ~= '' then redis.call('PUBLISH', ARGV[4], ARGV[5]) end
 return string.format('%.0f', at)
 """
 
-# KEYS: a flight. ARGV: owner, lifetime in ms; 0 ends it, and tells *channel* with *message*.
-RENEW = """
+# KEYS: a flight, its headway, whether somebody follows. ARGV: owner, lifetime in ms, headway
+# (empty: as it was), channel, message. 0: it is somebody else's; 1: nobody follows; 2: some do.
+LEAD = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-if ARGV[2] ~= '0' then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if ARGV[3] == '' then
+  redis.call('PEXPIRE', KEYS[2], ARGV[2])
+else
+  redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+  redis.call('PUBLISH', ARGV[4], ARGV[5])
+end
+return 1 + redis.call('EXISTS', KEYS[3])
+"""
+
+# KEYS: as above. ARGV: how long in ms this counts as following, channel, message.
+# The flight's owner and its headway; empty: there is none.
+FOLLOW = """
+local owner = redis.call('GET', KEYS[1]) or ''
+if owner ~= '' then
+  if redis.call('EXISTS', KEYS[3]) == 0 then redis.call('PUBLISH', ARGV[2], ARGV[3]) end
+  redis.pcall('SET', KEYS[3], '1', 'PX', ARGV[1])
+end
+return {owner, redis.call('GET', KEYS[2]) or ''}
+"""
+
+# KEYS: a flight, its headway. ARGV: owner, how long in ms its last headway is kept, that headway
+# (empty: none), channel, message.
+LAND = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('PUBLISH', ARGV[3], ARGV[4])
+if ARGV[3] == '' then
+  redis.call('DEL', KEYS[2])
+else
+  redis.pcall('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
+end
+redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 1
 """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.store import codec
 from vary_proxy.store.base import TooLarge
-from vary_proxy.store.bodies import SharedWriter
+from vary_proxy.store.bodies import SharedWriter, SoFar
 
 if TYPE_CHECKING:
     from vary_proxy.store.layered import LayeredStore
@@ -50,6 +50,10 @@ class TeeWriter:
         self._chunks = None
         if self._shared is not None:
             await self._shared.__aexit__(kind, error, trace)
+
+    def so_far(self) -> SoFar | None:
+        """What others can read of it already; None: nothing."""
+        return None if self._shared is None else self._shared.so_far()
 
     async def write(self, chunk: bytes) -> None:
         self._length += len(chunk)
