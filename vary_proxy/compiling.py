@@ -101,8 +101,9 @@ def _mark(
 ) -> bytes:
     """What tells stored responses of this policy from those of another under the same names.
 
-    It covers where they come from, what the origin was asked with, whether its CORS fields are
-    there, which names their Vary was given, and which targets are one.
+    It covers where they come from, what the origin was asked with and with whose credentials,
+    how it had to prove itself, whether its CORS fields are there, which names their Vary was
+    given, and which targets are one.
     """
     names = sorted(name.lower() for name in vary.names)
     patterns = [tuple(one.pattern for one in group or ()) for group in (query.ignore, query.only)]
@@ -112,6 +113,7 @@ def _mark(
     if origin is not None:
         urls = sorted(map(str, origin.urls))
         said += [urls, origin.host, origin.bucket, origin.addressing, origin.origin_header]
+        said += [origin.sign, origin.tls.ca, origin.tls.server_name, origin.tls.verify]
     return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest().encode()
 
 

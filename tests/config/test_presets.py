@@ -52,6 +52,7 @@ GET = {"access-control-request-method": b"GET", "access-control-request-headers"
         ("minimal", "GET /a", {"origin": A}, "defaults", "the origin's", True),
         ("s3", "GET /a.jpg", {"origin": A}, "defaults", "the origin's", True),
         ("s3", "GET /a.jpg?X-Amz-Signature=1", {}, "signed-urls", "the origin's", False),
+        ("s3-private", "GET /a.jpg", {"origin": A}, "defaults", "the origin's", True),
         ("minio", "GET /media/a.jpg", {"origin": A}, "objects", "the origin's", True),
         ("minio", "PUT /media/a.jpg", {"origin": A}, "uploads", "the origin's", False),
         ("minio", "GET /media/a?X-Amz-Signature=1", {}, "signed-urls", "the origin's", False),

@@ -10,6 +10,7 @@ import click
 PRESETS = {
     "minimal": ("minimal.yaml", "one origin, cached as it asks, Vary repaired"),
     "s3": ("s3-public.yaml", "a public bucket of Amazon S3"),
+    "s3-private": ("s3-private.yaml", "a private bucket, read with keys of your own (SigV4)"),
     "minio": ("s3-server.yaml", "MinIO, or another S3 server of your own"),
     "canvas": ("canvas-images.yaml", "images for canvas and WebGL, any site"),
     "fonts": ("fonts.yaml", "web fonts, any site"),
