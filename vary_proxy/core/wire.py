@@ -2,8 +2,8 @@
 
 A request head is read in exactly one way or refused with the status that says why. Both
 lanes of the server use this reader, so they cannot disagree on where a message ends. The
-shape of the whole head is checked by two regular expressions that never backtrack; what
-they turn down is looked at again only to say what was wrong. RFC 9112.
+shape of its lines is checked by regular expressions that never backtrack; what they turn
+down is looked at again only to say what was wrong. RFC 9112.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple
 
-from vary_proxy.core.message import Fields, Pair, Request
+from vary_proxy.core.fieldlines import read_lines
+from vary_proxy.core.memo import remembered
+from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
 from vary_proxy.core.syntax import members
 
 _SPELLINGS = {
@@ -38,6 +40,11 @@ def spelled(name: bytes) -> bytes:
     return known or b"-".join(part[:1].upper() + part[1:] for part in name.split(b"-"))
 
 
+@lru_cache(maxsize=1024)
+def _label(name: bytes) -> bytes:
+    return spelled(name) + b": "
+
+
 _REASONS = {int(status): status.phrase.encode("ascii") for status in HTTPStatus}
 
 
@@ -53,7 +60,7 @@ def response_head(
     NUL would let a value end its line.
     """
     lines = [b"HTTP/%d.%d %03d %s" % (*version, status, reason or _REASONS.get(status, b""))]
-    lines += [b"%s: %s" % (spelled(name), value) for name, value in fields]
+    lines += [_label(name) + value for name, value in fields]
     head = b"\r\n".join(lines)
     if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1 or b"\0" in head:
         raise ValueError("a line break or NUL inside a response head")
@@ -95,14 +102,12 @@ DEFAULT_LIMITS = HeadLimits()
 AROUND_TARGET = 64  # bytes of a request line for its method, version and spaces
 _TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
 _LINE = re.compile(rb"(" + _TCHAR + rb"++) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.([01])")
-_FIELDS = re.compile(rb"(?:" + _TCHAR + rb"++:[\t\x20-\x7e\x80-\xff]*+(?:\r\n|\Z))*+")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})"
     rb"(?::[0-9]{1,5})?"
 )
 _DIGITS = re.compile(rb"[0-9]{1,18}")
-_DECISIVE = frozenset((b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"))
 
 
 def read_head(
@@ -114,18 +119,17 @@ def read_head(
     """
     line, _, block = data.partition(b"\r\n")
     method, target, minor = read_line(line, limits)
-    if _FIELDS.fullmatch(block) is None:
-        raise _bad_fields(block)
-    pairs, said = _fields(block)
-    if len(data) > min(limits.line, limits.head) or len(pairs) > limits.fields:
-        _check_sizes(data, len(pairs), limits)
+    fields = _fields(block)
+    count = len(fields.items)
+    if len(data) > min(limits.line, limits.head) or count > limits.fields:
+        _check_sizes(data, count, limits)
     version = (1, 1) if minor == b"1" else (1, 0)
-    target, authority = _address(method, target, said.get(b"host"), version)
-    length, chunked = _framing(said, version)
+    target, authority = _address(method, target, fields.lines(b"host"), version)
+    length, chunked = _framing(fields, version)
     request = Request(
         method,
         target,
-        Fields(tuple(pairs)),
+        fields,
         scheme,
         authority,
         version,
@@ -133,7 +137,7 @@ def read_head(
         chunked or bool(length),
         length,
     )
-    return Head(request, _persists(said, version), _expects(said, version))
+    return Head(request, _persists(fields, version), _expects(fields, version))
 
 
 def read_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
@@ -144,26 +148,21 @@ def read_line(line: bytes, limits: HeadLimits) -> tuple[bytes, bytes, bytes]:
     return matched[1], matched[2], matched[3]
 
 
-def _fields(block: bytes) -> tuple[list[Pair], dict[bytes, list[bytes]]]:
-    """All field lines, and the values of those that decide how the message is read."""
-    pairs: list[Pair] = []
-    said: dict[bytes, list[bytes]] = {}
-    for line in block.split(b"\r\n") if block else ():
-        name, _, value = line.partition(b":")
-        name = name.lower()
-        value = value.strip(b" \t")
-        pairs.append((name, value))
-        if name in _DECISIVE:
-            said.setdefault(name, []).append(value)
-    return pairs, said
+def _fields(block: bytes) -> Fields:
+    if not block:
+        return NO_FIELDS
+    pairs = read_lines(block.split(b"\r\n"))
+    if pairs is None:
+        raise _bad_fields(block)
+    return Fields(tuple(pairs))
 
 
 def _address(
-    method: bytes, target: bytes, hosts: list[bytes] | None, version: tuple[int, int]
+    method: bytes, target: bytes, hosts: tuple[bytes, ...], version: tuple[int, int]
 ) -> tuple[bytes, bytes]:
     """Target in origin-form (or ``*``), and the authority (RFC 9112 §3.2)."""
     host = hosts[0] if hosts else b""
-    if hosts is None and version == (1, 1):
+    if not hosts and version == (1, 1):
         raise Refused(400, "The request has no Host field; HTTP/1.1 asks for one.", "no-host")
     if hosts and (len(hosts) > 1 or not _is_host(host)):
         raise Refused(400, "Send exactly one Host field, as host or host:port.", "bad-host")
@@ -190,36 +189,41 @@ def _is_host(value: bytes) -> bool:
     return not (port.isdigit() and b":" in value and int(port) > 65535)
 
 
-def _framing(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> tuple[int | None, bool]:
+def _framing(fields: Fields, version: tuple[int, int]) -> tuple[int | None, bool]:
     """Length of the body when Content-Length says it, and whether it is chunked (§6.3)."""
-    lengths = said.get(b"content-length")
-    codings = said.get(b"transfer-encoding")
-    if codings is not None:
-        if lengths is not None:
+    lengths = fields.lines(b"content-length")
+    codings = fields.lines(b"transfer-encoding")
+    if codings:
+        if lengths:
             raise Refused(400, "Content-Length and Transfer-Encoding: send one.", "two-framings")
         if version == (1, 0):
             raise Refused(400, "Transfer-Encoding is not part of HTTP/1.0.", "coding-in-1.0")
         if len(codings) > 1 or codings[0].lower() != b"chunked":
             raise Refused(400, "The only Transfer-Encoding read here is chunked.", "bad-coding")
         return None, True
-    if lengths is None:
+    if not lengths:
         return None, False
     if len(lengths) > 1 or _DIGITS.fullmatch(lengths[0]) is None:
         raise Refused(400, "Send one Content-Length, in digits alone.", "bad-length")
     return int(lengths[0]), False
 
 
-def _persists(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> bool:
-    lines = said.get(b"connection")
-    if lines is None:
+def _persists(fields: Fields, version: tuple[int, int]) -> bool:
+    said = fields.combined(b"connection")
+    if said is None:
         return version == (1, 1)
-    options = members(b",".join(lines).lower())
+    options = _options(said)
     return b"close" not in options and (version == (1, 1) or b"keep-alive" in options)
 
 
-def _expects(said: dict[bytes, list[bytes]], version: tuple[int, int]) -> bool:
-    lines = said.get(b"expect")
-    if lines is None or version == (1, 0):
+@remembered
+def _options(said: bytes) -> frozenset[bytes]:
+    return frozenset(members(said.lower()))
+
+
+def _expects(fields: Fields, version: tuple[int, int]) -> bool:
+    lines = fields.lines(b"expect")
+    if not lines or version == (1, 0):
         return False
     if len(lines) > 1 or lines[0].lower() != b"100-continue":
         raise Refused(417, "The only expectation met here is 100-continue.", "bad-expect")
