@@ -30,12 +30,14 @@ from vary_proxy.flights import Flights
 from vary_proxy.hot import Hot
 from vary_proxy.inherited import Inherited
 from vary_proxy.listening import Listener, ListenError
+from vary_proxy.logfile import LogFile
+from vary_proxy.observing import Observers
 from vary_proxy.peers import Peers
 from vary_proxy.purgemethod import PurgeMethod
 from vary_proxy.purging import Purger
 from vary_proxy.reaching import reached
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
-from vary_proxy.server import Observer, Server
+from vary_proxy.server import Server
 from vary_proxy.tasks import Tasks
 from vary_proxy.trusting import Trust
 
@@ -63,7 +65,7 @@ class App:
         self._clock = clock
         self._token = loaded.settings.admin.token  # as the admin listener has it
         self.eyes = Eyes(loaded.settings, clock)
-        self.observers: list[Observer] = self.eyes.observers
+        self.observers = Observers(self.eyes.observers)
         self.tasks = Tasks()
         self.store = opened(loaded.settings.store, self.tasks, clock, self.eyes.tally)
         self.origins = {
@@ -78,12 +80,10 @@ class App:
             self.purger, loaded.settings.admin.purge_from, clock, self.eyes.purged
         )
         self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self._take)
-        self.server = Server(
-            self._answer,
-            server_options(loaded.settings.server, loaded.rules.fallback),
-            self._observe,
-            FastLane(self.hot, self._observe, self.observers, self._believes) if fast else None,
-        )
+        options = server_options(loaded.settings.server, loaded.rules.fallback)
+        lane = FastLane(self.hot, self.observers, self._believes, clock)
+        self.eyes.settle = lane.settle
+        self.server = Server(self._answer, options, self.observers.tell, lane if fast else None)
         self._access: AccessLog | None = None
         self._certificates: list[Certificate] = []
         self._inherited = self.eyes.inherited = inherited
@@ -94,7 +94,9 @@ class App:
         log = self.loaded.settings.log
         if log.access != "off":
             path = None if log.access == "stdout" else log.access
-            self._access = AccessLog(log.format, path)
+            turns = None if self._inherited is None else self._inherited.turns
+            access = self._access = AccessLog(log.format, LogFile(path, turns))
+            self.eyes.lost_lines = lambda: access.lost
             self.observers.append(self._access)
         try:
             if self._inherited is not None:
@@ -173,6 +175,12 @@ class App:
             await self.peers.ask("reload")
         return outcome
 
+    async def hang_up(self) -> None:
+        """What SIGHUP asks for: the access log opened anew, the configuration read again."""
+        if self._access is not None:
+            self._access.reopen()
+        await self.reload(alone=True)  # a supervisor tells every worker
+
     async def watch(self) -> None:
         """Reload what changes on disk, for ever."""
         while True:
@@ -241,6 +249,7 @@ class App:
     async def close(self) -> None:
         """Stop now, and give everything back."""
         await self.server.close()
+        self.eyes.settle()
         await self.eyes.close()
         if self.peers is not None:
             await self.peers.close()
@@ -253,13 +262,6 @@ class App:
 
     def _believes(self, client: str) -> bool:
         return self.trusted(client)  # a reload puts another in its place
-
-    def _observe(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
-        for observer in self.observers:
-            try:
-                observer(request, reply, sent, seconds)
-            except Exception:
-                _log.exception("an observer failed")
 
 
 def _beside(loaded: Loaded) -> Path:

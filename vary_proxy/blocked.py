@@ -52,6 +52,10 @@ class BlockedRequests:
         self._crowded_out = 0
 
     def __call__(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
+        self.many(request, reply, sent, 1)
+
+    def many(self, request: Request, reply: Reply, sent: int, count: int) -> None:
+        """*count* of them, alike and at about the same time."""
         record = reply.record
         if not record.cors_reason:
             return
@@ -59,16 +63,17 @@ class BlockedRequests:
         said = request.fields.combined(b"origin") or b""
         origin = said.decode("ascii", "backslashreplace")[:_LONGEST]
         one = self._one((origin, record.cors_reason, record.rule))
-        one.count += 1
+        one.count += count
         one.method = request.method.decode("ascii", "backslashreplace")[:_LONGEST]
         one.path = masked(request.target)[:_LONGEST]
         one.at = now
         if now - one.told < _SAME_SECONDS:
-            one.held += 1
+            one.held += count
         elif not self._may_write(now):
-            one.held += 1
-            self._crowded_out += 1
+            one.held += count
+            self._crowded_out += count
         else:
+            one.held += count - 1
             self._write(one, now)
 
     def top(self, most: int = 50) -> list[Blocked]:

@@ -10,8 +10,6 @@ nowhere else.
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +19,7 @@ from aiohttp.web_protocol import RequestHandler
 from vary_proxy.asked import Asked
 from vary_proxy.core.message import Buffer, Request
 from vary_proxy.core.wire import Head, Refused
+from vary_proxy.ending import cut, end_sending
 from vary_proxy.intake import AHEAD, NO_PARSER, Intake
 from vary_proxy.watching import Watch
 
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _JOINED = 16 * 1024  # bytes; what is smaller is cheaper to copy than to gather from its parts
 LINGER = 2.0  # seconds in which a client that is still sending may read our last word
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER: end with RST, so that a cut never looks whole
 
 
 class Connection(RequestHandler):
@@ -75,12 +73,9 @@ class Connection(RequestHandler):
         self._wire = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._client = self._client or (str(peer[0]) if isinstance(peer, tuple) else "")
-        scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
-        self._scheme = scheme
-        options = self._options
-        self._intake = Intake(
-            self, self, self._loop, options.head, options.body, scheme, self._client
-        )
+        self._scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
+        options, said = self._options, (self._scheme, self._client)
+        self._intake = Intake(self, self, self._loop, options.head, options.body, *said)
         if not self._hub.admit(self):
             self._turn_away(self._wire)
             return
@@ -95,8 +90,7 @@ class Connection(RequestHandler):
             wire.abort()
             return
         wire.write(self._hub.full())
-        if wire.can_write_eof():
-            wire.write_eof()
+        end_sending(wire)
         self._loop.call_later(LINGER, wire.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -124,12 +118,8 @@ class Connection(RequestHandler):
         super().force_close()
 
     def reset(self) -> None:
-        if self._wire is None:
-            return
-        sock = self._wire.get_extra_info("socket")
-        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self._wire.abort()
+        if self._wire is not None:
+            cut(self._wire)
 
     def _process_keepalive(self) -> None:
         if self._intake.idle:
@@ -140,25 +130,34 @@ class Connection(RequestHandler):
     # Reading: what Intake asks for
 
     def data_received(self, data: bytes) -> None:
-        lane = self._lane
-        if lane is not None and self._is_at_rest():
-            taken = lane.serve(data, self, self._scheme, self._client)
-            if taken:
-                self._keep_alive_from_now()
-                if taken == len(data):
-                    return
-                data = data[taken:]
-        self._intake.receive(data)
-
-    def _is_at_rest(self) -> bool:
-        """True where the next byte begins a message, and nothing is owed to the client.
-
-        The fast lane can then not take for a request what is the inside of another message.
-        """
-        transport = self.transport
-        if self._paused or self._messages or transport is None or transport.is_closing():
-            return False
-        return self._intake.at_rest and not (self._buffer_paused or self._hub.draining)
+        lane, intake, transport = self._lane, self._intake, self.transport
+        # The fast lane is asked only where the next byte begins a message, and nothing is owed
+        # to the client. (A method for this would cost a hit more than what it looks at.)
+        if (
+            lane is None
+            or transport is None
+            or intake.serving
+            or intake.skipping
+            or intake.heads.buffer
+            or self._messages
+            or self._paused
+            or self._buffer_paused
+            or self._hub.draining
+            or transport.is_closing()
+        ):
+            intake.receive(data)
+            return
+        wire = lane.hit(data, self._scheme, self._client)
+        if wire is not None:
+            self._watch.written += len(wire)
+            transport.write(wire)
+            self._keep_alive_from_now()
+            return
+        taken = lane.serve(data, self, self._scheme, self._client)
+        if taken:
+            self._keep_alive_from_now()
+        if taken < len(data):
+            intake.receive(data[taken:])
 
     def _keep_alive_from_now(self) -> None:
         if self._head_timer is not None:
@@ -167,6 +166,7 @@ class Connection(RequestHandler):
         self._idle_from_now()
 
     def _idle_from_now(self) -> None:
+        # A timer that is due before this begins anew; to move it each time would cost more.
         self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(
@@ -267,8 +267,7 @@ class Connection(RequestHandler):
         if not sending or intake.ended or transport is None or transport.is_closing():
             return
         intake.skip()
-        if transport.can_write_eof():
-            transport.write_eof()
+        end_sending(transport)
         self._reading_paused = self._buffer_paused = False
         self._resume_transport_reading()
         self._lingering = self._loop.create_future()

@@ -48,6 +48,7 @@ class Watchable(Protocol):
     store: Store
     draining: bool
     purger: Purger
+
     @property
     def observers(self) -> Told: ...
 
@@ -64,18 +65,32 @@ class Eyes:
     """*clock* gives Unix seconds. ``bound`` says where its listeners listen, by their names."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float] = time.time) -> None:
-        self.blocked = BlockedRequests(clock)
-        self.tally: Tally | None = None
+        self.settle: Callable[[], None] = lambda: None  # has what was put off counted now
+        self._blocked = BlockedRequests(clock)
+        self._tally: Tally | None = None
         if settings.probes.address is not None or settings.admin.address is not None:
-            self.tally = Tally(clock, tiers=settings.store.type != "memory")
+            self._tally = Tally(clock, tiers=settings.store.type != "memory")
         self.clock = clock
         self.started = clock()
         self.listening = False  # set when traffic can come
         self.inherited: Inherited | None = None  # where it is one of several workers
         self.peers: Peers | None = None
+        self.lost_lines: Callable[[], int] = lambda: 0  # of the access log
         self.feeds: Feeds | None = None  # where there is an admin listener
         self._metrics: Metrics | None = None
         self._sites: dict[str, Site] = {}
+
+    @property
+    def blocked(self) -> BlockedRequests:
+        """As of now."""
+        self.settle()
+        return self._blocked
+
+    @property
+    def tally(self) -> Tally | None:
+        """As of now; None where nothing is counted."""
+        self.settle()
+        return self._tally
 
     @property
     def observers(self) -> list[Observer]:
@@ -123,6 +138,7 @@ class Eyes:
     async def _rendered(self, accept: str) -> tuple[bytes, str]:
         assert self._metrics is not None
         if self.peers is None:
+            self.settle()
             return self._metrics.render(accept)
         from vary_proxy import summing
 
@@ -130,6 +146,7 @@ class Eyes:
 
     def page(self) -> bytes:
         """The metrics of this worker alone; nothing where none are asked for."""
+        self.settle()
         return b"" if self._metrics is None else self._metrics.render()[0]
 
     def answers(self, app: Watchable) -> dict[str, Callable[[bytes], Awaitable[bytes]]]:
@@ -170,6 +187,7 @@ class Eyes:
             lambda: app.store.stats(),
             lambda: app.last_reload_ok,
             lambda: app.origins,
+            lambda: self.lost_lines(),
         )
         return Metrics(self.tally, sources)
 

@@ -20,6 +20,7 @@ from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.core.syntax import entity_tag
 from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
+from vary_proxy.store.slot import Slot
 
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
 _MOST_LINES = 16384  # first lines that answers are known for
@@ -47,6 +48,8 @@ class Peekable(Protocol):
 
     def peek(self, key: bytes) -> Resource | None: ...
 
+    def slot(self, key: bytes) -> Slot | None: ...
+
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None: ...
 
 
@@ -62,6 +65,7 @@ class Answer:
         "part",
         "records",
         "resource",
+        "slot",
         "tag",
         "unchanged",
         "whole",
@@ -70,6 +74,7 @@ class Answer:
     def __init__(
         self,
         key: bytes,
+        slot: Slot,
         resource: Resource,
         stored: StoredResponse,
         heads: tuple[Head, Head | None, Head | None],
@@ -77,6 +82,7 @@ class Answer:
         reply: Reply,
     ) -> None:
         self.key = key
+        self.slot = slot
         self.resource = resource
         self.body = stored.body
         self.born = stored.born
@@ -105,7 +111,8 @@ class Line:
         self.answers: dict[tuple[bytes | None, ...], Answer | Edge] = {}
 
 
-Given = tuple[Sequence[Buffer], Reply, int]  # what to write, for the log, bytes of content
+# What to write, for the log, bytes of content, until when, and what it was made of.
+Given = tuple[Sequence[Buffer], Reply, int, float, Answer | Edge]
 
 
 class Hot:
@@ -148,7 +155,7 @@ class Hot:
             return None
         now = self._clock()
         if type(known) is Edge:
-            return (known.at(now),), known.record, len(known.content)
+            return (known.at(now),), known.record, len(known.content), int(now) + 1.0, known
         assert isinstance(known, Answer)
         if now >= known.ends or self._store.peek(known.key) is not known.resource:
             del line.answers[tuple(map(found.get, line.names))]
@@ -159,9 +166,11 @@ class Hot:
         head = known.whole.at(now, known.born, known.ends)
         length = known.body.length
         if line.bodiless or not length:
-            return (head,), known.records[0], 0
+            return (head,), known.records[0], 0, known.whole.until, known
         chunks = self._store.chunks(known.key, known.body, 0, length)
-        return None if chunks is None else ((head, *chunks), known.records[0], length)
+        if chunks is None:
+            return None
+        return (head, *chunks), known.records[0], length, known.whole.until, known
 
     def _conditional(
         self, line: Line, known: Answer, found: dict[bytes, bytes], now: float
@@ -174,7 +183,7 @@ class Hot:
             if not same or known.unchanged is None or (tag is None and known.modified is None):
                 return None
             head = known.unchanged.at(now, known.born, known.ends)
-            return (head,), known.records[1], 0
+            return (head,), known.records[1], 0, known.unchanged.until, known
         if wanted is None or known.part is None or line.bodiless:
             return None
         return self._range(known, known.part, wanted, now)
@@ -194,7 +203,7 @@ class Hot:
         head = part.at(now, known.born, known.ends)
         head = head.replace(SPAN, b"%d-%d" % (start, stop - 1), 1)
         head = head.replace(SIZE, b"%d" % (stop - start), 1)
-        return (head, *chunks), known.records[2], stop - start
+        return (head, *chunks), known.records[2], stop - start, part.until, known
 
     # Learning
 
@@ -208,8 +217,8 @@ class Hot:
         reply: Reply,
     ) -> None:
         """Take in that *request* was answered from *stored*, whose *fields* are dressed for it."""
-        resource = self._store.peek(key)
-        if resource is None or stored not in resource.variants or stored.part is not None:
+        resource, slot = self._store.peek(key), self._store.slot(key)
+        if resource is None or slot is None or stored not in resource.variants or stored.part:
             return
         if stored.body.length > LARGEST or not self._is_plain(request):
             return
@@ -219,7 +228,7 @@ class Hot:
         line = self._line(request, resource.names())
         if line is not None:
             made = heads(request, stored, fields)
-            self._keep(line, request, Answer(key, resource, stored, made, ends, reply))
+            self._keep(line, request, Answer(key, slot, resource, stored, made, ends, reply))
 
     def learn_edge(self, request: Request, reply: Reply) -> None:
         """Take in that *request* was answered by its rule alone."""

@@ -12,6 +12,7 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
+from vary_proxy.store.slot import Slot
 
 AGE, TTL, DATE, SPAN, SIZE = b"@age@", b"@ttl@", b"@date@", b"@span@", b"@size@"
 
@@ -19,7 +20,7 @@ AGE, TTL, DATE, SPAN, SIZE = b"@age@", b"@ttl@", b"@date@", b"@span@", b"@size@"
 class Head:
     """A response head with Age and ttl to be filled in; the result holds for a second or less."""
 
-    __slots__ = ("_made", "_until", "parts")
+    __slots__ = ("_made", "parts", "until")
 
     def __init__(self, status: int, reason: bytes, fields: Fields) -> None:
         head = response_head(status, reason, fields.items)
@@ -27,19 +28,22 @@ class Head:
         middle, _, after = rest.partition(TTL)
         self.parts = (before, middle, after)
         self._made = b""
-        self._until = 0.0
+        self.until = 0.0
 
     def at(self, now: float, born: float, ends: float) -> bytes:
-        if now >= self._until:
+        if now >= self.until:
             age, ttl = max(0.0, now - born), ends - now
             before, middle, after = self.parts
             self._made = b"%b%d%b%d%b" % (before, age, middle, ttl, after)
-            self._until = now + min(1.0 - age % 1.0, ttl % 1.0 or 1.0)
+            self.until = now + min(1.0 - age % 1.0, ttl % 1.0 or 1.0)
         return self._made
 
 
 class Edge:
-    """An answer that the rule gives by itself: its head around Date."""
+    """An answer that the rule gives by itself, and no resource: its head around Date."""
+
+    slot = Slot(None)
+    resource = None
 
     __slots__ = ("_made", "_second", "content", "parts", "record")
 

@@ -47,7 +47,6 @@ class Intake:
         "_backlog",
         "_body",
         "_dechunker",
-        "_heads",
         "_loop",
         "_missing",
         "_most",
@@ -55,6 +54,7 @@ class Intake:
         "_skipped",
         "_taker",
         "ended",
+        "heads",
         "serving",
         "skipping",
     )
@@ -74,7 +74,7 @@ class Intake:
         self._protocol = protocol
         self._loop = loop
         self._most = most
-        self._heads = HeadReader(limits, scheme, client)
+        self.heads = HeadReader(limits, scheme, client)
         self._body: StreamReader | None = None  # the body that arriving bytes belong to
         self._missing = 0  # bytes of it still to come, unless it is chunked
         self._dechunker: Dechunker | None = None
@@ -87,16 +87,11 @@ class Intake:
     @property
     def pending(self) -> int:
         """Bytes that have arrived and are not read yet."""
-        return self._heads.pending + len(self._backlog)
+        return len(self.heads.buffer) + len(self._backlog)
 
     @property
     def idle(self) -> bool:
-        return not self.serving and not self._heads.pending
-
-    @property
-    def at_rest(self) -> bool:
-        """Idle, and every byte so far was part of a message that has ended."""
-        return not (self.serving or self.skipping or self._heads.pending)
+        return not self.serving and not self.heads.buffer
 
     @property
     def exhausted(self) -> bool:
@@ -113,19 +108,19 @@ class Intake:
             data = self._fill(self._body, data)
         if not data:
             return
-        self._heads.feed(data)
+        self.heads.feed(data)
         if not self.serving:
             self.advance()
-        elif self._heads.pending > AHEAD:
+        elif len(self.heads.buffer) > AHEAD:
             self._taker.hold()
 
     def advance(self) -> None:
         """Hand over the next request if its head is whole."""
         head: Head | None = None
         try:
-            head = self._heads.read()
+            head = self.heads.read()
             if head is None:
-                if self._heads.pending:
+                if self.heads.buffer:
                     self._await_head()
                 return
             length = head.request.body_length
@@ -142,8 +137,8 @@ class Intake:
         self._missing = length or 0
         self._dechunker = Dechunker() if length is None else None
         self._taker.take(head, payload, None)
-        if self._heads.pending:
-            self.receive(self._heads.rest())
+        if self.heads.buffer:
+            self.receive(self.heads.rest())
         if self.ended:
             self.end()
 
@@ -162,7 +157,7 @@ class Intake:
         self.ended = True
         if self._body is not None and not self._backlog:
             self._fail(self._body, BodyFailed(400, "The body ended early; send it whole."))
-        elif not self.serving and self._heads.pending:
+        elif not self.serving and self.heads.buffer:
             self._await_head()
 
     def skip(self) -> None:

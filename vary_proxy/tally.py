@@ -46,9 +46,9 @@ class Timed:
     seconds: float = 0.0
     bytes: int = 0
 
-    def add(self, seconds: float) -> None:
-        self.buckets[bisect_left(BOUNDS, seconds)] += 1
-        self.seconds += seconds
+    def add(self, seconds: float, count: int = 1) -> None:
+        self.buckets[bisect_left(BOUNDS, seconds)] += count
+        self.seconds += seconds * count
 
     @property
     def count(self) -> int:
@@ -92,40 +92,47 @@ class Tally:
     history: deque[Moment] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
     def __call__(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
+        self._count(request, reply, sent, seconds, 1)
+
+    def many(self, request: Request, reply: Reply, sent: int, count: int) -> None:
+        """*count* requests that were answered alike, each with *sent* bytes and in no time."""
+        self._count(request, reply, sent, 0.0, count)
+
+    def _count(self, request: Request, reply: Reply, sent: int, seconds: float, count: int) -> None:
         record = reply.record
         rule, cache = record.rule or "none", record.cache or "none"
         method = _METHODS.get(request.method, "other")
-        self.requests[rule, method, reply.status, cache] += 1
+        self.requests[rule, method, reply.status, cache] += count
         timed = self.timed.get((rule, cache))
         if timed is None:
             timed = self.timed[rule, cache] = Timed()
-        timed.add(seconds)
-        timed.bytes += sent
+        timed.add(seconds, count)
+        timed.bytes += sent * count
         if record.cors:
-            self.cors[rule, record.cors, record.cors_reason or "none"] += 1
+            self.cors[rule, record.cors, record.cors_reason or "none"] += count
         if record.preflight:
-            self.preflights[rule, record.preflight] += 1
+            self.preflights[rule, record.preflight] += count
         if record.collapsed:
-            self.collapsed[rule] += 1
-        self._cache(record)
+            self.collapsed[rule] += count
+        self._cache(record, count)
         if record.vary_action and not record.collapsed and cache not in FROM_CACHE:
             self._repaired(rule, record, reply)
         moment = self._moment()
-        moment.requests += 1
-        moment.from_cache += cache in FROM_CACHE
-        moment.errors += reply.status >= 500
-        moment.blocked += bool(record.cors_reason)
-        moment.seconds += seconds
-        moment.bytes += sent
+        moment.requests += count
+        moment.from_cache += count * (cache in FROM_CACHE)
+        moment.errors += count * (reply.status >= 500)
+        moment.blocked += count * bool(record.cors_reason)
+        moment.seconds += seconds * count
+        moment.bytes += sent * count
 
-    def _cache(self, record: Record) -> None:
+    def _cache(self, record: Record, count: int) -> None:
         result = _LOOKED_UP.get(record.cache)
         if result is not None and not record.preflight:
-            self.lookups[(self.tiers and record.tier) or "memory", result] += 1
+            self.lookups[(self.tiers and record.tier) or "memory", result] += count
         if record.stored:
-            self.stores["stored", "none"] += 1
+            self.stores["stored", "none"] += count
         elif record.cache == "pass" and record.reason:
-            self.stores["refused", record.reason] += 1
+            self.stores["refused", record.reason] += count
 
     def _repaired(self, rule: str, record: Record, reply: Reply) -> None:
         self.vary[rule, record.vary_action] += 1

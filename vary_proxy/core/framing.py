@@ -29,7 +29,7 @@ _BEGINS_A_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]|\r\Z")
 class HeadReader:
     """Reads the request heads of one connection."""
 
-    __slots__ = ("_buffer", "_client", "_limits", "_scanned", "_scheme")
+    __slots__ = ("_client", "_limits", "_scanned", "_scheme", "buffer")
 
     def __init__(
         self, limits: HeadLimits = DEFAULT_LIMITS, scheme: bytes = b"http", client: str = ""
@@ -37,20 +37,19 @@ class HeadReader:
         self._limits = limits
         self._scheme = scheme
         self._client = client
-        self._buffer = bytearray()
+        self.buffer = bytearray()  # bytes received that no head has taken yet
         self._scanned = 0  # bytes of the buffer known to hold no end of a head
 
     @property
     def pending(self) -> int:
-        """Bytes received that no head has taken yet."""
-        return len(self._buffer)
+        return len(self.buffer)
 
     def feed(self, data: bytes) -> None:
-        self._buffer += data
+        self.buffer += data
 
     def read(self) -> Head | None:
         """The next head; None while it is not whole. Raises Refused."""
-        buffer = self._buffer
+        buffer = self.buffer
         while buffer.startswith(b"\r\n"):  # empty lines before a request line are skipped (§2.2)
             del buffer[:2]
             self._scanned = 0
@@ -68,14 +67,14 @@ class HeadReader:
 
     def rest(self) -> bytes:
         """Takes what follows the last head."""
-        data = bytes(self._buffer)
-        self._buffer.clear()
+        data = bytes(self.buffer)
+        self.buffer.clear()
         self._scanned = 0
         return data
 
     def _check_beginning(self) -> None:
         """Refuse at once what can no longer become a head."""
-        buffer, limits = self._buffer, self._limits
+        buffer, limits = self.buffer, self._limits
         if buffer and _BEGINS_A_METHOD.match(buffer) is None:
             raise Refused(400, "This is not HTTP/1.1; is it TLS?", "not-http")
         seam = max(0, self._scanned - 1)
@@ -90,7 +89,7 @@ class HeadReader:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
 
     def _check_stray(self) -> None:
-        if is_stray(self._buffer.removesuffix(b"\r")):
+        if is_stray(self.buffer.removesuffix(b"\r")):
             raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
 
 
