@@ -1,0 +1,270 @@
+"""What one proxy of a fleet fetches the others read along, whatever becomes of the first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.fleet.conftest import Body, Origin, Reader, Starter, text
+from tests.real.proxy import configured, running_proxy
+from tests.store.servers import RedisServer
+from vary_proxy import along, convoy, leading
+
+LARGE = [os.urandom(300_000), os.urandom(500_000)]  # several blocks, and a part of one
+SMALL = [b"begins ", b"and ends"]
+OTHER = b'Cache-Control: max-age=600\r\nETag: "2"\r\n'
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length known", "length unknown"])
+@pytest.mark.parametrize("pieces", [LARGE, SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("late", [False, True], ids=["with the first", "after the head"])
+async def test_the_first_bytes_come_while_the_rest_is_still_arriving(
+    origin: Origin,
+    start: Starter,
+    session: aiohttp.ClientSession,
+    pieces: list[bytes],
+    chunked: bool,
+    late: bool,
+) -> None:
+    body = Body(pieces, gates=[asyncio.Event()], chunked=chunked)
+    origin.bodies = [body]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    if late:
+        await one.begin()
+        await one.until(len(pieces[0]))
+        await other.begin()
+    else:
+        await asyncio.gather(one.begin(), other.begin())
+    await asyncio.gather(one.until(len(pieces[0])), other.until(len(pieces[0])))
+    assert not body.gates[0].is_set()
+    body.gates[0].set()
+    assert await one.rest() == body.whole
+    assert await other.rest() == body.whole
+    assert origin.asked == 1
+    assert sorted("collapsed" in reader.status for reader in (one, other)) == [False, True]
+    assert sorted("stored" in reader.status for reader in (one, other)) == [False, True]
+
+
+async def test_many_read_along_in_every_proxy(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    body = Body([os.urandom(200_000)] * 4, gates=[asyncio.Event() for _ in range(3)])
+    origin.bodies = [body]
+    urls = [await start() + "/a" for _ in range(3)]
+    readers = [Reader(session, urls[number % 3]) for number in range(30)]
+    await asyncio.gather(*(reader.begin() for reader in readers))
+    for number, gate in enumerate(body.gates, 1):
+        await asyncio.gather(*(reader.until(number * 200_000) for reader in readers))
+        gate.set()
+    for reader in readers:
+        assert await reader.rest() == body.whole
+    assert origin.asked == 1
+
+
+async def _killed(
+    origin: Origin,
+    redis: RedisServer,
+    tmp_path: Path,
+    other: Reader,
+    session: aiohttp.ClientSession,
+) -> None:
+    """*other* has read along with a proxy, up to the first gate, when that is killed."""
+    with running_proxy(tmp_path, *configured(tmp_path, text(origin, redis))) as leader:
+        one = await Reader(session, leader.url + "/a").begin()
+        await one.until(1)
+        await other.begin()
+        assert "collapsed" in other.status
+        await other.until(len(origin.bodies[0].pieces[0]))
+        os.kill(leader.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("pieces", [LARGE, SMALL], ids=["large", "small"])
+async def test_a_leader_killed_in_mid_body_costs_its_followers_nothing(
+    origin: Origin,
+    redis: RedisServer,
+    start: Starter,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    pieces: list[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(along, "RIDE_SECONDS", 1.0)
+    held, whole = Body(pieces, gates=[asyncio.Event()]), Body(pieces)
+    origin.bodies = [held, whole]
+    url = await start() + "/a"
+    other = Reader(session, url)
+    await _killed(origin, redis, tmp_path, other, session)
+    assert await other.rest() == whole.whole
+    assert origin.asked == 2
+    again = await Reader(session, url).begin()  # what it fetched in the end is stored
+    assert "hit" in again.status or "collapsed" in again.status
+    assert await again.rest() == whole.whole
+    assert origin.asked == 2
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        pytest.param(Body([b"x" * 800_000], fields=OTHER), id="under another tag"),
+        pytest.param(Body([b"x" * 800_000]), id="under the same tag, other bytes"),
+        pytest.param(Body([LARGE[0]]), id="shorter"),
+        pytest.param(Body(LARGE, fields=b"Cache-Control: no-store\r\n"), id="not to be shared"),
+    ],
+)
+async def test_followers_of_a_dead_leader_never_get_a_mixed_body(
+    origin: Origin,
+    redis: RedisServer,
+    start: Starter,
+    session: aiohttp.ClientSession,
+    tmp_path: Path,
+    now: Body,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(along, "RIDE_SECONDS", 1.0)
+    origin.bodies = [Body(LARGE, gates=[asyncio.Event()]), now]
+    other = Reader(session, await start() + "/a")
+    await _killed(origin, redis, tmp_path, other, session)
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await other.rest()
+    assert other.read == LARGE[0]
+
+
+async def test_behind_an_origin_that_breaks_off_followers_get_the_whole_all_the_same(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    broken = Body(LARGE[:1], gates=[], breaks_off=True, fields=b"Cache-Control: max-age=600\r\n")
+    whole = Body([LARGE[0] + b"!"], fields=b"Cache-Control: max-age=600\r\n")
+    gate = asyncio.Event()
+    broken.pieces, broken.gates = [LARGE[0][:150_000], LARGE[0][150_000:]], [gate]
+    origin.bodies = [broken, whole]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    await one.begin()
+    await one.until(150_000)
+    await other.begin()
+    await other.until(150_000)
+    gate.set()
+    with pytest.raises(aiohttp.ClientPayloadError):
+        await one.rest()
+    assert await other.rest() == whole.whole
+
+
+async def test_nobody_waits_behind_a_stalled_body_for_longer_than_a_ride(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (along, convoy, leading):
+        monkeypatch.setattr(module, "RIDE_SECONDS", 0.5)
+    origin.bodies = [Body(LARGE, gates=[asyncio.Event()]), Body(LARGE)]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    await one.begin()
+    await one.until(1)
+    await other.begin()
+    assert await other.rest() == b"".join(LARGE)
+    assert origin.asked == 2
+    origin.bodies[0].gates[0].set()
+    assert await one.rest() == b"".join(LARGE)
+
+
+async def test_nor_behind_a_head_that_does_not_come(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convoy, "RIDE_SECONDS", 0.5)
+    never = asyncio.Event()
+
+    class Slow(Body):
+        def wire(self):  # type: ignore[no-untyped-def]
+            yield b""
+            yield from super().wire()
+
+    origin.bodies = [Slow(SMALL, gates=[never]), Body(SMALL)]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    first = asyncio.ensure_future(one.begin())
+    async with asyncio.timeout(10):
+        while not origin.asked:
+            await asyncio.sleep(0.01)
+        await other.begin()
+    assert await other.rest() == b"".join(SMALL)
+    never.set()
+    await first
+    assert await one.rest() == b"".join(SMALL)
+
+
+async def test_an_answer_that_cannot_be_shared_releases_everybody_at_once(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    gate = asyncio.Event()
+    held = Body(SMALL, fields=b"Cache-Control: no-store\r\n", gates=[gate])
+    origin.bodies = [held, Body(SMALL, fields=b"Cache-Control: no-store\r\n")]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    await one.begin()
+    began = time.perf_counter()
+    await other.begin()
+    assert await other.rest() == b"".join(SMALL)
+    assert time.perf_counter() - began < 2.0
+    assert origin.asked == 2
+    gate.set()
+    assert await one.rest() == b"".join(SMALL)
+
+
+@pytest.mark.parametrize("how", ["kill", "pause"])
+async def test_a_redis_that_is_lost_in_mid_body_is_not_missed(
+    origin: Origin, redis: RedisServer, start: Starter, session: aiohttp.ClientSession, how: str
+) -> None:
+    gate = asyncio.Event()
+    origin.bodies = [Body(LARGE, gates=[gate]), Body(LARGE)]
+    one, other = Reader(session, await start() + "/a"), Reader(session, await start() + "/a")
+    await one.begin()
+    await one.until(1)
+    await other.begin()
+    await other.until(len(LARGE[0]))
+    getattr(redis, how)()
+    try:
+        assert await other.rest() == b"".join(LARGE)
+        gate.set()
+        assert await one.rest() == b"".join(LARGE)
+    finally:
+        if how == "pause":
+            redis.resume()
+
+
+async def test_what_was_purged_meanwhile_is_delivered_and_found_by_nobody(
+    origin: Origin, redis: RedisServer, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    """A grounded flight brings what it brings to those aboard; the next request asks anew."""
+    gate = asyncio.Event()
+    origin.bodies = [Body(LARGE, gates=[gate]), Body(LARGE)]
+    urls = [await start() + "/a" for _ in range(2)]
+    one, other = (Reader(session, url) for url in urls)
+    await one.begin()
+    await one.until(1)
+    await other.begin()
+    await other.until(1)
+    async with session.post(urls[0], headers={"Host": "media.example"}) as unsafe:
+        await unsafe.read()
+    gate.set()
+    assert await one.rest() == b"".join(LARGE)
+    assert await other.rest() == b"".join(LARGE)
+
+
+async def test_nobody_finds_a_body_that_is_not_whole(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    gate = asyncio.Event()
+    origin.bodies = [Body(LARGE, gates=[gate])]
+    urls = [await start() + "/a" for _ in range(2)]
+    one, other = (Reader(session, url) for url in urls)
+    await one.begin()
+    await one.until(1)
+    await other.begin()
+    await other.until(len(LARGE[0]))
+    for url in urls:
+        only = {"Host": "media.example", "Cache-Control": "only-if-cached"}
+        async with session.get(url, headers=only) as response:
+            assert response.status == 504
+    gate.set()
+    assert await other.rest() == b"".join(LARGE)
