@@ -2,27 +2,31 @@
 
 Lines are gathered in memory and handed to a thread that writes them; when it cannot keep up
 (a full pipe, a slow disk) lines are dropped and counted rather than requests delayed.
-Signatures and credentials in queries are masked; control characters are escaped.
+Signatures and credentials in queries are masked; control characters are escaped. Of a hit
+that is answered again and again, all but time and id is rendered once.
 """
 
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import re
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import TextIO
 
 import msgspec
 
 from vary_proxy.core.message import Record, Reply, Request
+from vary_proxy.logfile import LogFile
+
+_log = logging.getLogger("vary_proxy")
 
 _FLUSH_SECONDS = 0.2
-_MOST_WAITING = 65536  # lines
+_MOST_WAITING = 32768  # lines
+_MOST_KNOWN = 4096  # lines rendered but for time and id
 _SECRET = re.compile(rb"(?i)([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid)=)[^&]*")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -31,15 +35,13 @@ Entry = tuple[float, Request, Record, int, int, float]
 
 
 class AccessLog:
-    """To be called as an observer. *path* None writes to stdout."""
+    """To be called as an observer. ``lost`` counts the lines that could not be written."""
 
-    def __init__(self, form: str, path: str | None = None) -> None:
-        self.dropped = 0
-        self._render = _FORMS[form]
-        self._out: TextIO = (
-            sys.stdout if path is None else open(path, "a", encoding="utf-8")  # noqa: SIM115  kept
-        )
-        self._owns = path is not None
+    def __init__(self, form: str, out: LogFile) -> None:
+        self._render: Callable[[Entry, str], bytes] = Json() if form == "json" else _FORMS[form]
+        self._out = out
+        self._crowded_out = 0  # by the loop's thread
+        self._unwritten = 0  # by ours
         self._lines: deque[Entry] = deque()
         self._serial = 0
         self._prefix = f"{os.getpid():x}-{int(time.time()):x}-"
@@ -50,35 +52,54 @@ class AccessLog:
 
     def __call__(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
         if len(self._lines) >= _MOST_WAITING:
-            self.dropped += 1
+            self._crowded_out += 1
             return
         self._lines.append((time.time(), request, reply.record, reply.status, sent, seconds))
+
+    @property
+    def lost(self) -> int:
+        return self._crowded_out + self._unwritten
+
+    def reopen(self) -> None:
+        """Open its file anew: it may have been moved away."""
+        self._out.ask_anew()
+        self._wake.set()
 
     def close(self) -> None:
         """Write what waits, and end."""
         self._ended = True
         self._wake.set()
         self._thread.join(timeout=5)
-        if self._owns:
+        if not self._thread.is_alive():
             self._out.close()
 
     def _run(self) -> None:
         while not self._ended:
             self._wake.wait(_FLUSH_SECONDS)
+            self._wake.clear()
             self._flush()
         self._flush()
 
     def _flush(self) -> None:
-        batch: list[str] = []
-        while self._lines:
+        try:
+            self._out.look()
+        except OSError as error:
+            _log.warning("access log: not opened anew: %s: %s", error.filename, error.strerror)
+        batch: list[bytes] = []
+        for _ in range(len(self._lines)):
             self._serial += 1
             batch.append(self._render(self._lines.popleft(), f"{self._prefix}{self._serial:x}"))
         if batch:
+            batch.append(b"")
             try:
-                self._out.write("\n".join(batch) + "\n")
-                self._out.flush()
-            except (OSError, ValueError):  # nobody reads any more
-                self.dropped += len(batch)
+                self._out.write(b"\n".join(batch))
+            except OSError as error:  # nobody reads any more, or there is no room
+                self._failed(error, len(batch) - 1)
+
+    def _failed(self, error: OSError, lines: int) -> None:
+        if not self._unwritten:
+            _log.warning("access log: lines are lost: %s", error.strerror or error)
+        self._unwritten += lines
 
 
 def masked(target: bytes) -> str:
@@ -139,6 +160,11 @@ def _stamp(second: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
+@functools.lru_cache(maxsize=4)
+def _stamp_bytes(second: int) -> bytes:
+    return _stamp(second).encode()
+
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -147,13 +173,40 @@ def as_json(entry: Entry) -> bytes:
     return _encode(_line(entry, ""))
 
 
-def _json(entry: Entry, serial: str) -> str:
-    return _encode(_line(entry, serial)).decode()
+class Json:
+    """Lines of JSON. The fast lane answers in no time, with the same values again and again."""
+
+    def __init__(self) -> None:
+        # With what its key is made of, which so cannot be another's.
+        self._known: dict[tuple[int, int, int], tuple[Request, Record, bytes]] = {}
+
+    def __call__(self, entry: Entry, serial: str) -> bytes:
+        instant, request, record, status, sent, seconds = entry
+        if seconds:
+            return _encode(_line(entry, serial))
+        key = (id(request), id(record), status)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = (request, record, _frame(entry))
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+        second = int(instant)
+        return known[2] % (_stamp_bytes(second), (instant - second) * 1000, sent, serial.encode())
 
 
-def _logfmt(entry: Entry, serial: str) -> str:
+def _frame(entry: Entry) -> bytes:
+    """The line with places for the time, milliseconds, bytes and the id."""
+    line = _line((0.0, *entry[1:4], 0, 0.0), "0")
+    text = _encode(line).replace(b"%", b"%%")
+    _, _, rest = text.partition(b'Z"')
+    before, _, after = rest.rpartition(b'"bytes":0,"seconds":0.0')
+    body = after.removesuffix(b'"0"}')
+    return b'{"time":"%b.%03dZ"' + before + b'"bytes":%d,"seconds":0.0' + body + b'"%b"}'
+
+
+def _logfmt(entry: Entry, serial: str) -> bytes:
     parts = msgspec.to_builtins(_line(entry, serial)).items()
-    return " ".join(f"{name}={_value(value)}" for name, value in parts)
+    return " ".join(f"{name}={_value(value)}" for name, value in parts).encode()
 
 
 def _value(value: object) -> str:
@@ -162,18 +215,18 @@ def _value(value: object) -> str:
     return text if plain and text else msgspec.json.encode(text).decode()
 
 
-def _combined(entry: Entry, serial: str) -> str:
+def _combined(entry: Entry, serial: str) -> bytes:
     instant, request, _, status, sent, _ = entry
     stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(instant))
     what = _plain(f"{request.method.decode('latin-1')} {masked(request.target)}")
-    return f'{request.client or "-"} - - [{stamp}] "{what} HTTP/1.1" {status} {sent}'
+    return f'{request.client or "-"} - - [{stamp}] "{what} HTTP/1.1" {status} {sent}'.encode()
 
 
-def _pretty(entry: Entry, serial: str) -> str:
+def _pretty(entry: Entry, serial: str) -> bytes:
     _, request, record, status, _, seconds = entry
     words = f"{status} {record.cache:<9} {seconds * 1000:8.1f} ms  "
     what = f"{request.method.decode('latin-1')} {masked(request.target)}"
-    return words + _plain(what) + f"  [{record.rule}]"
+    return f"{words}{_plain(what)}  [{record.rule}]".encode()
 
 
 def _plain(text: str) -> str:
@@ -184,8 +237,7 @@ def _is_plain(one: str) -> bool:
     return one.isprintable() and one != '"'
 
 
-_FORMS: dict[str, Callable[[Entry, str], str]] = {
-    "json": _json,
+_FORMS: dict[str, Callable[[Entry, str], bytes]] = {
     "logfmt": _logfmt,
     "combined": _combined,
     "pretty": _pretty,

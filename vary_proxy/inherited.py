@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vary_proxy.listening import bind_path, bound, host_and_port, refused, spell
+from vary_proxy.logfile import Turns
 from vary_proxy.settings import Address, Settings
 
 _BACKLOG = 2048
@@ -32,6 +33,7 @@ class Inherited:
     ports: list[list[str]] = field(default_factory=list)
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     peers: list[socket.socket] = field(default_factory=list)
+    turns: Turns | None = None  # at the access log
     slot: int = 0
     _reserved: list[socket.socket] = field(default_factory=list)
     _peers_at: list[bytes | str] = field(default_factory=list)
@@ -61,6 +63,8 @@ class Inherited:
     def close(self) -> None:
         """In the supervisor, at the end."""
         _close([*self._reserved, *self.sockets.values(), *self.peers])
+        if self.turns is not None:
+            self.turns.close()
         for path in self._paths:
             if os.path.exists(path):
                 os.unlink(path)
@@ -82,6 +86,7 @@ def reserve(settings: Settings, workers: int) -> Inherited:
         ):
             if address is not None:
                 made.sockets[name] = _listening(made, address)
+        made.turns = Turns()
         made.peers += [_private() for _ in range(workers)]
         made._peers_at += [one.getsockname() for one in made.peers]
     except BaseException:

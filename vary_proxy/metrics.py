@@ -34,6 +34,7 @@ class Sources:
     store: Callable[[], StoreStats]
     reloaded: Callable[[], bool]  # whether the last configuration was taken
     origins: Callable[[], Mapping[str, object]]  # by name; some know of retries and of health
+    lost_lines: Callable[[], int] = lambda: 0  # of the access log
 
 
 class Metrics:
@@ -73,6 +74,9 @@ class _Collector(Collector):
             "1 when the newest configuration is the one in use, else 0.",
             float(self._sources.reloaded()),
         )
+        lost = _counter("access_log_lost", "Lines of the access log that could not be written.")
+        lost.add_metric([], self._sources.lost_lines())
+        yield lost
         build = GaugeMetricFamily(
             "vary_proxy_build_info", "1, labelled with the version.", labels=["version"]
         )

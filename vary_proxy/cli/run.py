@@ -185,7 +185,7 @@ async def _on_hangup(app: App, signals: _Signals) -> None:
     while True:
         await signals.hangup.wait()
         signals.hangup.clear()
-        await app.reload(alone=True)  # a supervisor tells every worker
+        await app.hang_up()
 
 
 class _Signals:
