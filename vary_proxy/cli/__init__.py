@@ -17,6 +17,7 @@ _VERBS = {
     "run": ("run", "Serve: one origin by flag, or all that a file says."),
     "demo": ("demo", "Show the canvas bug, and its cure, in your own browser."),
     "init": ("init", "Write a commented configuration to start from."),
+    "import": ("importing", "Write a configuration from that of S3, nginx or an Ingress."),
     "validate": ("validate", "Check a configuration file; every error at once."),
     "config": ("show", "Show the effective configuration, and where each value came from."),
     "schema": ("schema", "Print the JSON Schema of the configuration, for editors."),

@@ -1,0 +1,1 @@
+"""Imported configurations: they load, they say what was left out, and they behave."""
