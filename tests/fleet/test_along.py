@@ -18,6 +18,12 @@ from vary_proxy import along, convoy, leading
 
 LARGE = [os.urandom(300_000), os.urandom(500_000)]  # several blocks, and a part of one
 SMALL = [b"begins ", b"and ends"]
+# A proxy whose flights last a second without headway, as other proxies' do five.
+HASTY = """
+from vary_proxy import cli, convoy, leading
+convoy.RIDE_SECONDS = leading.RIDE_SECONDS = 1.0
+cli.main()
+"""
 OTHER = b'Cache-Control: max-age=600\r\nETag: "2"\r\n'
 
 
@@ -75,7 +81,8 @@ async def _killed(
     session: aiohttp.ClientSession,
 ) -> None:
     """*other* has read along with a proxy, up to the first gate, when that is killed."""
-    with running_proxy(tmp_path, *configured(tmp_path, text(origin, redis))) as leader:
+    said = configured(tmp_path, text(origin, redis))
+    with running_proxy(tmp_path, *said, program=("-c", HASTY)) as leader:
         one = await Reader(session, leader.url + "/a").begin()
         await one.until(1)
         await other.begin()
@@ -92,9 +99,7 @@ async def test_a_leader_killed_in_mid_body_costs_its_followers_nothing(
     session: aiohttp.ClientSession,
     tmp_path: Path,
     pieces: list[bytes],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(along, "RIDE_SECONDS", 1.0)
     held, whole = Body(pieces, gates=[asyncio.Event()]), Body(pieces)
     origin.bodies = [held, whole]
     url = await start() + "/a"
@@ -124,9 +129,7 @@ async def test_followers_of_a_dead_leader_never_get_a_mixed_body(
     session: aiohttp.ClientSession,
     tmp_path: Path,
     now: Body,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(along, "RIDE_SECONDS", 1.0)
     origin.bodies = [Body(LARGE, gates=[asyncio.Event()]), now]
     other = Reader(session, await start() + "/a")
     await _killed(origin, redis, tmp_path, other, session)
@@ -178,7 +181,7 @@ async def test_nor_behind_a_head_that_does_not_come(
 
     class Slow(Body):
         def wire(self):  # type: ignore[no-untyped-def]
-            yield b""
+            yield from (b"", b"")
             yield from super().wire()
 
     origin.bodies = [Slow(SMALL, gates=[never]), Body(SMALL)]

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +33,17 @@ class Proxy:
 
 
 @contextmanager
-def running_proxy(directory: Path, *args: str | Path) -> Iterator[Proxy]:
-    """``vary-proxy run ARGS`` on a free loopback port, until the block ends."""
+def running_proxy(
+    directory: Path, *args: str | Path, program: Sequence[str] = ("-m", "vary_proxy")
+) -> Iterator[Proxy]:
+    """``vary-proxy run ARGS`` on a free loopback port, until the block ends.
+
+    *program* is what Python runs as vary-proxy.
+    """
     log = directory / "vary-proxy.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "vary_proxy", "run", *args, "--listen", "127.0.0.1:0"],
+            [sys.executable, *program, "run", *args, "--listen", "127.0.0.1:0"],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
