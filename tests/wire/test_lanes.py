@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from vary_proxy import config
 from vary_proxy.app import App
+from vary_proxy.core.message import Reply, Request
 from vary_proxy.hot import WITH_COOKIE
 
 _ORIGIN_BODY = bytes(range(256)) * 8
@@ -106,13 +107,19 @@ class Pair:
         assert self.server is not None
         self.server.close()
 
-    async def both(self, request: bytes) -> tuple[bytes, bytes]:
-        """The bytes that each gives to *request* and one more, which ends the connection."""
+    async def both(self, request: bytes, *, apart: bool = False) -> tuple[bytes, bytes]:
+        """The bytes that each gives to *request* and one more, which ends the connection.
+
+        *apart*: they come one after the other, as a browser sends them.
+        """
         answers = []
         for address in self.addresses:
             host, _, port = address.rpartition(":")
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(request + _LAST)
+            writer.write(request)
+            for _ in range(4 * apart):
+                await asyncio.sleep(0)  # the server, on this loop, reads what there is
+            writer.write(_LAST)
             got = await asyncio.wait_for(reader.read(), 20)
             answers.append(_OWN_DATE.sub(b"", got))
             writer.close()
@@ -215,9 +222,86 @@ async def test_both_lanes_give_the_same_bytes(pair: Pair, request_: bytes) -> No
         for path in ("/a", "/b", "/empty", "/lang", "/edge/a", "/h/a", "/a%2Fb//c/../d?x=%20"):
             await pair.both(get(path, **({"Origin": origin} if origin else {})))
     for _ in range(3):  # cold, learnt, known
-        fast, full = await pair.both(request_)
-        assert fast == full
+        for apart in (False, True, True):
+            fast, full = await pair.both(request_, apart=apart)
+            assert fast == full
         pair.clock.now += 7
+
+
+async def given_again(pair: Pair, request: bytes) -> bool:
+    """Whether the fast lane knows *request* by its form, and gives what it gave before."""
+    lane = pair.apps[0].server._lane
+    assert lane is not None
+    given = []
+    hit, lane.hit = lane.hit, lambda *data: given.append(hit(*data)) or given[-1]  # type: ignore
+    fast, full = await pair.both(request, apart=True)
+    lane.hit = hit  # type: ignore[method-assign]
+    assert fast == full
+    return given[0] is not None
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get(),
+        get(method="HEAD"),
+        get("/edge/a", Origin="https://a.example"),
+        get("/edge/p", "OPTIONS", Origin="https://a.example", Access_Control_Request_Method="PUT"),
+        get(If_None_Match='"v1"'),
+        get(Range="bytes=1-2"),
+    ],
+)
+async def test_a_form_known_before_is_given_the_same_bytes_again(
+    pair: Pair, request_: bytes
+) -> None:
+    plain = get(request_.split()[1].decode())
+    for request in (plain, plain, request_, request_, request_):
+        await pair.both(request, apart=True)
+    assert await given_again(pair, request_)
+    pair.clock.now += 2  # Age and ttl are others now
+    assert await given_again(pair, request_)
+    assert not await given_again(pair, request_ + request_)
+    assert not await given_again(pair, request_[:-2] + b"Cookie: a=b\r\n\r\n")
+    assert not await given_again(pair, request_[:-2] + b"Host: edge.example\r\n\r\n")
+    # Two empty lines, as a form has, but something between them.
+    assert not await given_again(pair, request_ + b"Accept: */*\r\n")
+    assert await given_again(pair, request_)
+
+
+async def test_what_was_given_by_its_form_is_counted_when_somebody_looks(pair: Pair) -> None:
+    told: list[tuple[bytes, int]] = []
+
+    class Counter:
+        def __call__(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
+            told.append((request.target, 1))
+
+        def many(self, request: Request, reply: Reply, sent: int, count: int) -> None:
+            told.append((request.target, count))
+
+    app = pair.apps[0]
+    app.observers.append(Counter())
+    host, _, port = pair.addresses[0].rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    for _ in range(9):
+        writer.write(get())
+        await reader.readuntil(_ORIGIN_BODY)
+        await app.tasks.settle()
+    writer.close()
+    app.eyes.settle()
+    assert sum(count for _, count in told) == 9
+    assert max(count for _, count in told) > 1
+
+
+@pytest.mark.parametrize("soft", [False, True])
+async def test_a_purged_resource_is_not_given_by_its_form(pair: Pair, soft: bool) -> None:
+    for _ in range(4):
+        await pair.both(get(), apart=True)
+    assert await given_again(pair, get())
+    for app in pair.apps:
+        keys: list[bytes] = app.store.keys()  # type: ignore[attr-defined]
+        (key,) = (one for one in keys if one.endswith(b"/a"))
+        assert await app.store.purge(key, soft=soft)
+    assert not await given_again(pair, get())
 
 
 async def test_the_fast_lane_is_taken(pair: Pair) -> None:
@@ -391,8 +475,9 @@ def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
     def check(messages: list[bytes]) -> None:
         # One by one at first: whether the next in a pipeline rides on a fetch or finds it
         # stored is a matter of moments.
-        for asked in (*messages, b"".join(messages), b"".join(messages)):
-            fast, full = loop.run_until_complete(pair.both(asked))
+        joined = b"".join(messages)
+        for apart, asked in [(True, one) for one in messages] * 2 + [(False, joined)] * 2:
+            fast, full = loop.run_until_complete(pair.both(asked, apart=apart))
             assert fast == full
 
     try:
