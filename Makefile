@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance soak fuzz bench lint format clean system
+.PHONY: help run test conformance soak judge fuzz bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ conformance: $(DEV) system $(NPM) ## the public HTTP cache suite, beside what is
 
 soak: $(DEV) ## ten minutes of everything at once, judged byte by byte (ARGS="--seconds 60")
 	$(BIN)/python -m bench.soak $(ARGS)
+
+judge: $(DEV) system ## a million answers among all faults, judged byte by byte (ARGS="--seed 7")
+	$(BIN)/python -m tests.hold.judging $(ARGS)
 
 fuzz: $(DEV) ## any bytes into every parser, a minute each (VARY_PROXY_FUZZ_SECONDS=1200)
 	$(BIN)/python -m tests.hold.fuzz_parsers

@@ -16,9 +16,10 @@ import random
 import re
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
-from tests.hold.worlds import HOST, Asked, Clock, Front, Origin, reset
+from tests.hold.worlds import HOST, Asked, Clock, Origin, reset
+from tests.wire.rawclient import Client
 
 ORIGINS = (None, b"https://a.example", b"https://b.example", b"https://evil.example", b"null")
 LANGUAGES = (None, b"en", b"de", b"en, de;q=0.5")
@@ -97,8 +98,16 @@ _CONTROL = {
     "personal": b"max-age=600",
 }
 _PATIENCE = {"no-store": 0.0, "private": 0.0, "must": 1.0}  # seconds that they may be old
-SPEED = 20  # seconds of the proxy's clock in one of ours
+SPEED = 20.0  # seconds of the proxy's clock in one of ours
 RIDE = 12.0  # seconds, by that clock, that a fetch may have taken which others rode on
+
+
+class Door(Protocol):
+    """Where the proxy is."""
+
+    clients: list[Client]
+
+    async def client(self) -> Client: ...
 
 
 @dataclass
@@ -113,7 +122,12 @@ class World:
     settled: Counter[bytes] = field(default_factory=Counter)  # and those that a client was told of
     seen: Counter[str] = field(default_factory=Counter)
     changed: dict[bytes, list[tuple[float, int]]] = field(default_factory=dict)  # by themselves
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=Clock)  # the proxy's, which may be wrong
+    time: float = 0.0  # seconds since the world began, at the clock's pace
+    speed: float = SPEED
+    astray: float = 0.0  # seconds that the clock may run behind of what it was
+    puts: float = 2.0  # percent of the requests
+    losable: bool = False  # connections may end for reasons of the proxy's own
 
     def __post_init__(self) -> None:
         self.by_target = {page.target: page for page in self.pages}
@@ -122,18 +136,19 @@ class World:
         """Time goes by, faster than ours, and content changes."""
         while True:
             await asyncio.sleep(0.01)
-            self.clock.now += 0.01 * SPEED
+            self.clock.now += 0.01 * self.speed
+            self.time += 0.01 * self.speed
             page = self.dice.choice(self.pages)
             if page.keep in _PATIENCE and self.dice.random() < 0.2:
                 self.reached[page.target] += 1
                 history = self.changed.setdefault(page.target, [])
-                history.append((self.clock.now, self.reached[page.target]))
+                history.append((self.time, self.reached[page.target]))
 
     def oldest(self, page: Page) -> int:
         """The oldest version that an answer to a request of now may be of."""
-        patience = _PATIENCE.get(page.keep, 0.0) + RIDE
+        patience = _PATIENCE.get(page.keep, 0.0) + RIDE + self.astray
         history = self.changed.get(page.target, ())
-        by_time = [version for at, version in history if at + patience < self.clock.now]
+        by_time = [version for at, version in history if at + patience < self.time]
         return max(self.settled[page.target], *by_time[-1:], 0)
 
     # The origin's side
@@ -217,7 +232,8 @@ class World:
     def draw(self) -> tuple[bytes, Page, dict[bytes, bytes]]:
         dice = self.dice
         page = dice.choice(self.pages[: len(self.pages) // 4 if dice.random() < 0.7 else None])
-        method = dice.choices((b"GET", b"HEAD", b"PUT", b"OPTIONS"), (88, 7, 2, 3))[0]
+        weights = (90 - self.puts, 7, self.puts, 3)
+        method = dice.choices((b"GET", b"HEAD", b"PUT", b"OPTIONS"), weights)[0]
         drawn = {
             b"origin": dice.choice(ORIGINS),
             b"accept-language": dice.choice(LANGUAGES),
@@ -233,10 +249,15 @@ class World:
             said[b"if-range"] = page.etag(version, said)
         return method, page, said
 
-    async def client(self, edge: Front, count: int) -> None:
+    async def client(self, edge: Door, count: int) -> None:
         """Ask *count* times, on one connection after the other."""
         while count > 0:
-            made = await edge.client()
+            try:
+                made = await edge.client()
+            except ConnectionError:
+                assert self.losable
+                await asyncio.sleep(0.01)
+                continue
             edge.clients.remove(made)
             try:
                 while count > 0:
@@ -276,9 +297,9 @@ class World:
         self.seen[str(got.status) if got.whole else "cut"] += 1
         if got.status == 0 or got.status in (502, 503, 504):
             alone = b"only-if-cached" in said.get(b"cache-control", b"") and got.status == 504
-            assert self.faults or alone, where
+            assert self.faults or self.losable or alone, where
             return
-        assert got.whole or self.faults, where
+        assert got.whole or self.faults or self.losable, where
         if method == b"PUT":
             assert got.status == 204, where
             return

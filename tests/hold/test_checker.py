@@ -1,74 +1,62 @@
-"""All of it at once, judged byte by byte; VARY_PROXY_HOLD_ANSWERS sets how many answers."""
+"""All of it at once, judged byte by byte; VARY_PROXY_HOLD_ANSWERS sets how many answers.
+
+`make judge` goes on through world after world, to a million answers.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-import random
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.hold.checker import World, pages
-from tests.hold.worlds import front
-from tests.store.conftest import redis_server  # noqa: F401  the fixture
+from tests.hold.checker import World
+from tests.hold.judging import KINDS, Kind, answers_in, judged, with_worker_kills
 from tests.store.servers import RedisServer
 
 ANSWERS = int(os.environ.get("VARY_PROXY_HOLD_ANSWERS", "1500"))
 SEED = int(os.environ.get("VARY_PROXY_HOLD_SEED", "20"))
-CLIENTS = 24
-TIMES = "timeouts: {first_byte: 200ms, idle: 500ms}"
+pytestmark = pytest.mark.timeout(24 * 3600 if ANSWERS > 1500 else 120)
 
 
-@contextlib.asynccontextmanager
-async def living(world: World) -> AsyncIterator[None]:
-    life = asyncio.create_task(world.live())
-    try:
-        yield
-    finally:
-        life.cancel()
-        await asyncio.wait((life,))
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis that may be paused, killed and emptied."""
+    server = RedisServer(tmp_path_factory.mktemp("judged"))
+    server.start()
+    yield server
+    server.kill()
 
 
-async def judged(store: str, *, fast: bool, faults: float, seed: int = SEED) -> World:
-    """A world in which ANSWERS were judged. Raises AssertionError at the first wrong one."""
-    dice = random.Random(seed)
-    world = World(pages(80, dice), dice, faults)
-    clock = world.clock
-    times = TIMES if faults else ""
-    async with front(fast=fast, store=store, origin=times, clock=clock) as edge, living(world):
-        edge.origin.on_connection = world.connection
-        each = ANSWERS // CLIENTS + 1
-        async with asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
-                group.create_task(world.client(edge, each))
-    assert world.seen.total() >= ANSWERS
+def _name(kind: Kind) -> str:
+    lane = "fast lane" if kind.fast else "long way"
+    store = "Redis" if kind.redis else "memory"
+    weather = "all goes wrong" if kind.clock else "faults" if kind.faults else "calm"
+    return f"{lane}, {store}, {weather}"
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=_name)
+async def test_no_answer_is_wrong(kind: Kind, own_redis: RedisServer) -> None:
+    world = await judged(kind, ANSWERS, SEED, own_redis)
+    seen = world.seen
+    _saw_enough(world)
+    assert bool(kind.faults) == ("cut" in seen or "502" in seen)
+    assert bool(kind.clock) == (seen["clock jumps"] > 0) == (seen["reloads"] > 0)
+    assert kind.breaks == any(name.startswith("redis") for name in seen)
+
+
+async def test_no_answer_is_wrong_while_workers_are_killed(tmp_path: Path) -> None:
+    world = await with_worker_kills(tmp_path, ANSWERS, SEED)
+    _saw_enough(world)
+    assert world.seen["worker kills"] > 0
+
+
+def _saw_enough(world: World) -> None:
+    assert answers_in(world.seen) >= ANSWERS * 0.95  # some clients leave before theirs
     assert world.seen["200"] > ANSWERS // 2
     assert {"204", "206", "304", "416"} <= set(world.seen)
-    return world
-
-
-MEMORY = "{type: memory, memory: {max: 2MiB}}"
-
-
-@pytest.mark.timeout(24 * 3600)
-@pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
-@pytest.mark.parametrize("faults", [0.0, 0.08], ids=["calm", "faults"])
-async def test_no_answer_is_wrong(fast: bool, faults: float) -> None:
-    world = await judged(MEMORY, fast=fast, faults=faults)
-    assert bool(faults) == ("cut" in world.seen or "502" in world.seen)
-
-
-@pytest.mark.timeout(24 * 3600)
-@pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
-async def test_no_answer_is_wrong_with_redis(
-    fast: bool,
-    redis_server: RedisServer,  # noqa: F811
-) -> None:
-    store = f'{{type: redis, url: "{redis_server.url}", namespace: hold{int(fast)}, timeout: 5s, '
-    await judged(store + "memory: {max: 1MiB, max_object: 64KiB}}", fast=fast, faults=0.05)
 
 
 async def _nothing(*_: object) -> int:
@@ -94,4 +82,4 @@ async def test_the_judge_sees_what_is_wrong(
 async def _many_worlds() -> None:
     # Which requests meet is a matter of moments: one world may be spared, a dozen are not.
     for seed in range(12):
-        await judged(MEMORY, fast=True, faults=0.05, seed=SEED + seed)
+        await judged(Kind(fast=True, faults=0.05), 1500, SEED + seed)

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import re
 import resource
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from typing import Any
 from tests.wire.rawclient import Answer, Client
 from vary_proxy import config
 from vary_proxy.app import App
+from vary_proxy.config import Loaded
 from vary_proxy.store.layered import LayeredStore
 
 HOST = b"front.example"
@@ -276,20 +278,27 @@ async def front(
     store: str = "",
     rules: str = "",
     clock: Clock | None = None,
+    reloads: Sequence[dict[str, str]] = (),
 ) -> AsyncIterator[Front]:
-    """A proxy in front of a new origin; nobody is trusted unless said."""
+    """A proxy in front of a new origin; nobody is trusted unless said.
+
+    *reloads* are what its configuration says instead, in turn, each time it is read again:
+    keyword arguments of this function.
+    """
     behind = Origin(respond)
-    more = (", " + server if server else "", ", " + origin if origin else "")
     said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
+    said |= {"server": server, "origin": origin}
     await behind.start()
     try:
-        text = CONFIG.format(port=behind.port, server=more[0], origin=more[1], **said)
-        loaded = config.loads(text.encode(), "hold.yaml", (), {})
+        loaded = _loaded(behind.port, said)
     except BaseException:
         await behind.stop()
         raise
     ticking = clock or Clock()
-    app = App(loaded, ticking, fast=fast)
+    turns = itertools.cycle(({}, *reloads))
+    next(turns)
+    again = lambda: _loaded(behind.port, said | next(turns))  # noqa: E731
+    app = App(loaded, ticking, fast=fast, reread=again)
     made = Front(app, (await app.start())[0], behind, ticking)
     try:
         await _connected(app)
@@ -299,6 +308,12 @@ async def front(
             await client.leave()
         await app.close()
         await behind.stop()
+
+
+def _loaded(port: int, said: dict[str, str]) -> Loaded:
+    more = {name: ", " + said[name] if said[name] else "" for name in ("server", "origin")}
+    text = CONFIG.format(**said | more, port=port)
+    return config.loads(text.encode(), "hold.yaml", (), {})
 
 
 async def _connected(app: App) -> None:

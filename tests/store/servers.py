@@ -67,6 +67,11 @@ class Server:
             self._process.wait()
             self._process = None
 
+    @property
+    def is_running(self) -> bool:
+        """Started and not killed; it may be paused."""
+        return self._process is not None
+
     def pause(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
