@@ -11,7 +11,9 @@ from tests.doctor.conftest import examined
 from tests.doctor.sites import SITES, A, Nginx
 from tests.frameworks import origins as frameworks
 from tests.real.servers import ALLOWED, s3rver
+from vary_proxy import config
 from vary_proxy.doctor.catalogue import CATALOGUE
+from vary_proxy.doctor.entry import RULES
 
 
 @pytest.mark.parametrize("name", SITES)
@@ -101,3 +103,12 @@ def test_s3rver_is_what_every_s3_server_is(tmp_path: Path) -> None:
         done = run("doctor", url, "--origin-header", ALLOWED)
     assert done.returncode == 1
     assert "CV00" in done.stdout
+
+
+@pytest.mark.parametrize("cure", [one for one in RULES if one not in ("", "purge")])
+def test_the_rules_that_cure_are_valid(cure: str) -> None:
+    text = f"origins: {{site: http://a.example}}\n{RULES[cure]}\n"
+    if "policy: site" in text and "cors:\n  site" not in text:  # it goes with the one before
+        text += 'cors: {site: {origins: ["https://app.example"]}}\n'
+    assert config.loads(text.encode(), "cure.yaml", environ={}).settings
+    assert {one.cure for one in CATALOGUE.values()} <= set(RULES)

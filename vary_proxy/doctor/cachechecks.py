@@ -80,7 +80,7 @@ def compared(direct: Sheet, via: Sheet) -> Iterator[Found]:
     """Whether both of two servers, one in front of the other, write CORS fields."""
     for label in ("allowed", "pre-get"):
         behind, before = direct.get(label), via.get(label)
-        if behind is None or before is None or before.answer.is_from_cache:
+        if behind is None or before is None:
             continue
         both = behind.answer.allowed is not None and before.answer.allowed is not None
         if both and _family(behind.answer) != _family(before.answer):

@@ -19,7 +19,6 @@ class Entry:
 RULES = {
     "": "",
     "repair": "defaults: {vary: repair}    # the default: `vary-proxy run --origin URL` is enough",
-    "minimal": "defaults: {vary: minimal}",
     "override": (
         "cors:\n"
         '  site: {origins: ["https://app.example"], methods: [GET, HEAD], max_age: 2h}\n'
@@ -33,6 +32,11 @@ RULES = {
         '  - match: {path: "/**"}\n'
         "    cors: {policy: site, mode: override}\n"
         "    preflight: synthesize    # answered here, by the policy"
+    ),
+    "names": (
+        "defaults:    # with the name that is lost, here Accept-Encoding\n"
+        "  vary: {mode: repair, headers: [Origin, Access-Control-Request-Headers,\n"
+        "    Access-Control-Request-Method, Accept-Encoding]}"
     ),
     "replace": "rules:\n  - match: {path: \"/**\"}\n    vary: {mode: replace, headers: [Origin]}",
     "purge": "vary-proxy purge URL    # or --prefix, --tag, --all",
