@@ -129,8 +129,8 @@ class _Builder:
         bare = HttpOrigin(options)
         named = bucket_naming(bare.naming, self._origin.bucket, self._origin.addressing)
         if self._sign is None or self._held is None:
-            return Upstream(Addressed(bare, named), bare)
-        return Upstream(Signing(bare, named, self._sign, self._held.keys), bare)
+            return Upstream(Addressed(bare, named), bare, options.url)
+        return Upstream(Signing(bare, named, self._sign, self._held.keys), bare, options.url)
 
 
 def bucket_naming(naming: Naming, bucket: str | None, addressing: str) -> Naming:

@@ -2,15 +2,18 @@
 
 The URL with the fewest requests under way is asked, in turn among equals. One that fails
 several times in a row, or fails its health checks, is set aside until it answers a check or
-has rested; when all are, they are asked all the same. Requests that are safe and have no body
-are repeated before the first byte of an answer, at another URL first, and within a budget:
-an origin in trouble is not helped by several times its load.
+has rested; then one request tries it before the others follow. When all are aside, they are
+asked all the same. Requests that are safe and have no body are repeated before the first byte
+of an answer, at another URL first, and within a budget: an origin in trouble is not helped by
+several times its load. What a URL that died leaves to one that stands may be more, since that
+is asked by nobody else for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -27,6 +30,16 @@ _NOT_ITS_FAULT = frozenset(
     ("http_request_error", "connection_limit_reached")
     + ("proxy_internal_error", "proxy_configuration_error")
 )
+# Those of an origin that is not there (any more): another may take its place at once.
+_GONE = frozenset(
+    ("connection_refused", "connection_terminated", "destination_ip_unroutable", "dns_error")
+)
+# And all that come before the first byte of an answer.
+_REPEATABLE = _GONE | {
+    "connection_timeout", "http_response_timeout", "tls_certificate_error", "tls_protocol_error",
+}  # fmt: skip
+
+_log = logging.getLogger("vary_proxy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,10 @@ class Care:
 
 
 class Budget:
-    """Of the requests in a sliding window, the share that may be sent again."""
+    """Of the requests in a sliding window, the share that may be sent again.
+
+    Every one of them may, once, ``elsewhere``: from a URL that died to one that stands.
+    """
 
     def __init__(
         self,
@@ -66,10 +82,11 @@ class Budget:
         self._now()[1] += 1
         self._requests += 1
 
-    def retry(self) -> bool:
+    def retry(self, *, elsewhere: bool = False) -> bool:
         """True, and spent, when another one is within the budget."""
         second = self._now()
-        if self._retries >= max(self._least, int(self._requests * self._share)):
+        share = 1.0 if elsewhere else self._share
+        if self._retries >= max(self._least, int(self._requests * share)):
             return False
         second[2] += 1
         self._retries += 1
@@ -89,26 +106,45 @@ class Budget:
 class Upstream:
     """One URL. ``door`` takes requests as clients make them; ``bare`` sends what it is given."""
 
-    def __init__(self, door: Reached, bare: Reached) -> None:
+    def __init__(self, door: Reached, bare: Reached, name: str = "") -> None:
         self.door = door
         self.bare = bare
+        self.name = name
         self.outstanding = 0
         self.failures = 0  # in a row
-        self.aside_until = 0.0
+        self.aside_until = 0.0  # 0.0: not set aside
         self.unwell = False  # by its health checks
 
     def is_available(self, now: float) -> bool:
-        return not self.unwell and now >= self.aside_until
+        """Whether it is to be asked; after its rest by one request at a time."""
+        if self.unwell or now < self.aside_until:
+            return False
+        return self.aside_until == 0.0 or self.outstanding == 0
 
     def answered(self) -> None:
+        if self.aside_until and not self.unwell:
+            _log.warning("origin %s is back", self.name)
         self.failures, self.aside_until = 0, 0.0
 
-    def failed(self, now: float, care: Care) -> None:
+    def failed(self, now: float, care: Care, why: str) -> None:
         self.failures += 1
         if self.failures >= care.fail_after:
+            if not self.aside_until:
+                _log.warning("origin %s is set aside: %s", self.name, why)
             self.aside_until = now + care.rest
             # After the rest it is tried again: one more failure is then enough.
             self.failures = care.fail_after - 1
+
+    def checked(self, now: float, missed: int, care: Care, why: str) -> None:
+        """A health check has ended, *missed* of them in a row."""
+        if not missed:
+            if self.unwell:
+                self.unwell, self.aside_until = False, self.aside_until or now
+            self.answered()
+        elif missed >= care.fail_after and not self.unwell:
+            self.unwell = True
+            if not self.aside_until:
+                _log.warning("origin %s is set aside: %s", self.name, why)
 
 
 class Upstreams:
@@ -151,7 +187,7 @@ class Upstreams:
         body: AsyncIterator[bytes] | None = None,
         on_interim: Interim | None = None,
     ) -> OriginResponse:
-        self.watch()
+        self.begin()
         self._budget.request()
         told = False
 
@@ -171,8 +207,8 @@ class Upstreams:
             try:
                 return await self._ask(member, request, body, interim if on_interim else None)
             except OriginFailure as failure:
-                worth = left > 0 and not told and failure.error not in _NOT_ITS_FAULT
-                if not (worth and self._budget.retry()):
+                worth = left > 0 and not told and failure.error in _REPEATABLE
+                if not (worth and self._budget.retry(elsewhere=self._stands(failure, tried))):
                     raise
                 self.retries[failure.error] += 1
 
@@ -188,7 +224,7 @@ class Upstreams:
             response = await member.door.fetch(request, body, on_interim)
         except OriginFailure as failure:
             if failure.error not in _NOT_ITS_FAULT:
-                member.failed(self._clock(), self._care)
+                member.failed(self._clock(), self._care, str(failure))
             raise
         finally:
             member.outstanding -= 1
@@ -203,7 +239,13 @@ class Upstreams:
         well = [one for one in untried if one.is_available(now)]
         return min(well or untried, key=lambda one: max(one.outstanding, one.bare.in_use))
 
-    def watch(self) -> None:
+    def _stands(self, failure: OriginFailure, tried: Sequence[Upstream]) -> bool:
+        """Whether one of *tried* has died that another URL can stand in for."""
+        now = self._clock()
+        others = (one for one in self.members if one not in tried)
+        return failure.error in _GONE and any(one.is_available(now) for one in others)
+
+    def begin(self) -> None:
         """Begin the health checks, unless they run."""
         if not self._watched:
             self._watched = True
@@ -213,25 +255,24 @@ class Upstreams:
     async def _check_on(self, member: Upstream) -> None:
         missed = 0
         while True:
-            if await self._is_well(member):
-                missed, member.unwell = 0, False
-                member.answered()
-            else:
-                missed += 1
-                member.unwell = member.unwell or missed >= self._care.fail_after
+            why = await self._unwell(member)
+            missed = missed + 1 if why else 0
+            member.checked(self._clock(), missed, self._care, why)
             await self._sleep(self._care.every)
 
-    async def _is_well(self, member: Upstream) -> bool:
+    async def _unwell(self, member: Upstream) -> str:
+        """What a health check finds wrong; "" when all is well."""
         naming = member.bare.naming
         request = Request(
             b"GET", self._care.check or b"/", authority=naming.authority, scheme=naming.scheme
         )
         try:
             response = await member.bare.fetch(request)
-        except OriginFailure:
-            return False
+        except OriginFailure as failure:
+            return f"health check: {failure}"
         await response.close()
-        return 200 <= response.head.status < 400
+        status = response.head.status
+        return "" if 200 <= status < 400 else f"health check: status {status}"
 
     async def close(self) -> None:
         await self._tasks.close()

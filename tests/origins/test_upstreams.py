@@ -192,7 +192,7 @@ def test_the_budget_slides() -> None:
 async def test_checks_set_aside_and_bring_back() -> None:
     sick, well = Scripted(Answer(500, b"")), Scripted(ok())
     rig = Rig(sick, well, check=b"/ready", every=5.0, fail_after=2)
-    rig.upstreams.watch()
+    rig.upstreams.begin()
     await raworigin.until(lambda: rig.waits == 2)
     assert rig.upstreams.members[0].is_available(rig.clock())  # once is not enough
     await rig.checked()
