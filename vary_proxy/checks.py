@@ -13,6 +13,7 @@ from vary_proxy.core.corsorigins import PolicyError, dotted
 from vary_proxy.core.corspolicy import CorsPolicy, compile_policy
 from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
 from vary_proxy.features import layers
+from vary_proxy.idle import idle
 from vary_proxy.layering import effective
 from vary_proxy.problems import Problem, alternatives, one_of, shown
 from vary_proxy.settings import Address, Defaults, Origin, OriginTls, Settings
@@ -61,6 +62,7 @@ def cautions(settings: Settings, places: Places) -> tuple[str, ...]:
     """What is allowed, and most likely not meant."""
     found = [*_unused(settings, places), *_all_buckets(settings, places)]
     found += _tls_cautions(settings, places)
+    found += [Problem(place(places, path), path, *told) for path, *told in idle(settings, places)]
     for path, layer in layers(settings):
         whole = effective(settings, layer)
         asks_origin = whole.preflight in (PreflightMode.FORWARD, PreflightMode.CACHE)
