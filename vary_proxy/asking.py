@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from vary_proxy.core import cors, edge, keys, validation
+from vary_proxy.core import blocks, cors, edge, keys, ranges, validation
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import OriginKey, Policy
@@ -35,6 +35,7 @@ class Ask:
     stale: StoredResponse | None = None
     part: StoredResponse | None = None
     whole: bool = False  # leave out the client's Range
+    slot: bytes = b""  # the Range of whole blocks to ask for instead of the client's
     interim: Interim | None = None
 
     def select(self, names: tuple[bytes, ...]) -> Selecting:
@@ -44,15 +45,33 @@ class Ask:
         value = None if exact else cors.key_value(self.policy.cors, key, self.request)
         return keys.select({*names, *self.names}, self.request.fields, value, exact_origin=exact)
 
+    def anew(self) -> Ask:
+        """The same question, with nothing to validate."""
+        return replace(self, candidates=(), filling=False)
+
 
 def flight_name(ask: Ask, wanted: Selecting) -> bytes:
     """What tells flights of one resource apart: the variant, the ranges, the question."""
     parts = [ask.key, ask.request.method, b"validate" if ask.candidates else b"fetch"]
-    parts.append(ask.request.fields.combined(b"range") or b"")
+    parts.append(ask.slot or ask.request.fields.combined(b"range") or b"")
     parts.append(ask.request.fields.combined(b"if-range") or b"")
     for name, value in wanted:
         parts += [name, b"-" if value is None else b"=" + value]
     return b"\0".join(parts)
+
+
+def in_blocks(ask: Ask) -> Ask:
+    """*ask*, where it asks for a range, as asking for the whole blocks in which that lies."""
+    fields = ask.request.fields
+    value = fields.combined(b"range")
+    if value is None or ask.request.method != b"GET" or b"authorization" in fields:
+        return ask
+    if ask.whole or ask.filling or ask.part is not None:
+        return ask
+    if not all(one.sparse for one in ask.candidates):
+        return ask
+    wanted = ranges.specs(value)
+    return ask if wanted is None else replace(ask, slot=blocks.slot(wanted) or b"")
 
 
 def may_share(ask: Ask) -> bool:

@@ -31,10 +31,12 @@ from vary_proxy.flights import (
     Flights,
     Found,
     Landed,
+    Opened,
     Validated,
 )
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.passing import Passer, Rules
+from vary_proxy.piecing import Piecing
 from vary_proxy.replies import Walk
 from vary_proxy.resuming import resuming
 from vary_proxy.riding import Riding
@@ -69,6 +71,8 @@ class Exchange:
         convoy = None if fleet is None else Convoy(fleet, store, self._flights, tasks, clock)
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock, convoy)
         self._riding = Riding(self._fetcher, self._flights, tasks, clock)
+        runs = self._fetcher.runs
+        self._piecing = Piecing(origins, store, runs, clock)
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
         self.on_edge: OnEdge | None = None
         self._kept = preflights.Kept(clock)
@@ -133,7 +137,7 @@ class Exchange:
                     self._riding.in_background(ask, stored, wanted)
                 reply = await self._from_store(walk, ask, stored, CacheStatus(hit=True, ttl=ttl))
                 if reply is not None:
-                    walk.record.cache = "stale" if ttl <= 0 else "hit"
+                    walk.record.cache = walk.record.cache or ("stale" if ttl <= 0 else "hit")
                     if ttl > 0 and self.on_hit is not None:
                         fields = walk.dressed(stored.fields)
                         self.on_hit(request, policy, key, stored, fields, reply)
@@ -162,6 +166,8 @@ class Exchange:
     async def _from_store(
         self, walk: Walk, ask: Ask, stored: StoredResponse, status: CacheStatus
     ) -> Reply | None:
+        if stored.sparse:
+            return await self._piecing.reply(walk, ask, stored, status)
         now = self._clock()
         resume = resuming(self._origins, ask, stored)
         reply = await replies.from_store(walk, self._store, ask.key, stored, status, now, resume)
@@ -196,15 +202,16 @@ class Exchange:
                 reply = await self._from_store(walk, ask, stored, status)
                 if not shared and ask.stale is not None:
                     await self._store.drop(ask.key, ask.stale)
-                again = replace(ask, candidates=(), filling=False)
-                return reply or await self._fetch(walk, again, wanted, reason)
+                return reply or await self._fetch(walk, ask.anew(), wanted, reason)
             case Found(stored):
                 walk.record.cache = "collapsed"
                 reply = await self._from_store(walk, ask, stored, replace(status, collapsed=True))
                 return reply or await self._fetch(walk, ask, wanted, reason)
+            case Opened():
+                return await self._piecing.begun(walk, ask, landing, status)
             case Alone(response, fields, why):
-                told = replace(status, detail=why)
-                return replies.unconditional(walk, response, fields, told, self._clock())
+                status = replace(status, detail=why)
+                return replies.unconditional(walk, response, fields, status, self._clock())
             case Failed(error, code):
                 return await self._failed(walk, ask, status, error, code)
             case other:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from vary_proxy.asking import Ask, key_names
 from vary_proxy.convoy import Convoy
 from vary_proxy.core import (
+    blocks,
     edge,
     forwarding,
     freshness,
@@ -25,20 +26,25 @@ from vary_proxy.core import (
     vary,
 )
 from vary_proxy.core.delivery import received
-from vary_proxy.core.message import Fields, Response
-from vary_proxy.core.policy import CorsMode
+from vary_proxy.core.message import Response
+from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Validated
+from vary_proxy.flights import Alone, Failed, Flight, Flights, Landed, Landing, Opened
+from vary_proxy.freshening import Freshener
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.pumping import Load, Pump
+from vary_proxy.runs import Runs
+from vary_proxy.sowing import Sower
 from vary_proxy.spool import Spool
 from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
+from vary_proxy.trimming import trimmed
 from vary_proxy.vouching import Vouching, has_family
 
 STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
+LARGE = 4 << 20  # bytes; a range of what is no larger may bring the whole, to be kept as such
 _UNKNOWN = Body(b"", 0)
 
 
@@ -60,6 +66,9 @@ class Fetcher:
         self._clock = clock
         self._pump = Pump(store, flights, clock)
         self.vouching = Vouching(clock)
+        self._freshener = Freshener(store, clock, self.vouching)
+        self.runs = Runs(store, tasks)
+        self._sower = Sower(store, self.runs, flights)
 
     async def run(self, ask: Ask, flight: Flight) -> None:
         """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
@@ -75,7 +84,7 @@ class Fetcher:
             self._flights.close(flight)
             raise
         flight.landing.set_result(landing)
-        if not isinstance(landing, Landed):
+        if not isinstance(landing, Landed | Opened):
             self._flights.close(flight)
 
     async def _send(self, ask: Ask) -> OriginResponse:
@@ -86,8 +95,10 @@ class Fetcher:
         add = validation.conditions(ask.candidates)
         if ask.part is not None:
             add = parts.rest_of(ask.part)
-        if ask.candidates or ask.part is not None or ask.whole:
+        if ask.candidates or ask.part is not None or ask.whole or ask.slot:
             drop |= _RANGE
+        if ask.slot:
+            add = (*add, (b"range", ask.slot))
         hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
         request = forwarding.to_origin(ask.request, ask.policy, hop, drop=drop, add=add)
         return await origin.fetch(request, None, ask.interim)
@@ -98,11 +109,11 @@ class Fetcher:
         head = self._judged_head(ask, response.head)
         if head.status == 304 and ask.candidates:
             await response.close()
-            landing = await self._not_modified(ask, head, requested)
+            landing = await self._freshener.not_modified(ask, head, requested)
             if landing is not None:
                 return landing
             unsure = ask.filling and not has_family(head.fields)
-            ask = replace(ask, candidates=(), filling=False, whole=True)
+            ask = replace(ask, candidates=(), filling=False, whole=True, slot=b"")
             requested = self._clock()
             response = await self._send(ask)
             head = self._judged_head(ask, response.head)
@@ -111,7 +122,53 @@ class Fetcher:
         elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
             await response.close()
             return await self._land(replace(ask, part=None, whole=True), flight)
+        if ask.slot and head.status == 206:
+            return await self._in_blocks(ask, flight, response, head, requested)
         return await self._received(ask, flight, response, head, requested)
+
+    async def _in_blocks(
+        self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
+    ) -> Landing:
+        """A 206 for the whole blocks of a range: the whole, some blocks of it, or less."""
+        found = blocks.of_whole(head, response.length)
+        if found is not None:
+            whole, span, total = found
+            if span.length == total <= LARGE and self._store.writer(ask.key, total, 1):
+                return await self._received(ask, flight, response, whole, requested)
+            opened = await self._opened(ask, flight, response, found, requested)
+            if opened is not None:
+                self._flights.forget_unstorable(ask.key)
+                return opened
+        exact = trimmed(ask.request, response, head)
+        if exact is None:
+            await response.close()
+            return await self._land(replace(ask, slot=b""), flight)
+        return await self._received(ask, flight, *exact, requested)
+
+    async def _opened(
+        self,
+        ask: Ask,
+        flight: Flight,
+        response: OriginResponse,
+        found: tuple[Response, Span, int],
+        requested: float,
+    ) -> Opened | None:
+        """A sparse body that *response* begins or adds to; None when it may not be kept so."""
+        head, span, total = found
+        now = self._clock()
+        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
+        verdict = storing.judge(ask.request, head, effective, ask.policy, now)
+        if not isinstance(verdict, Storable):
+            return None
+        draft = self._draft(ask, head, verdict, effective, requested, now)
+        opened = await self._sower.opened(ask, flight, response, draft, span, total)
+        if opened is None:
+            return None
+        stored, anchor = opened
+        own = stored
+        if verdict.fields is not head.fields:
+            own = replace(stored, fields=vary.dress(head.fields.without(_FRAMING), effective))
+        return Opened(stored, own, effective, anchor)
 
     async def _received(
         self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
@@ -120,7 +177,7 @@ class Fetcher:
             await response.close()
             return Failed(None, head.status)
         if ask.request.method == b"HEAD":
-            await self._from_head(ask, head, requested)
+            await self._freshener.from_head(ask, head, requested)
             return Alone(response, head.fields, "method")
         if ask.part is not None and head.status == 206:
             head = parts.completed_head(ask.part, head)
@@ -209,92 +266,8 @@ class Fetcher:
             keep=freshness.keeping(head.status, head.fields, now, ask.policy.cache),
         )
 
-    async def _not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:
-        """What a 304 comes to; None when it says nothing usable and all must be fetched."""
-        stored = validation.identified(head, ask.candidates) or _sole(ask)
-        if stored is None:
-            return None
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
-        if effective.star:
-            return None
-        if not ask.filling:
-            # A 304 that leaves Vary out says nothing new about it (RFC 9111 §3.2).
-            if b"vary" not in head.fields:
-                merged = Fields(tuple((b"vary", line) for line in stored.fields.lines(b"vary")))
-                effective = vary.effective(merged, edge.nominated(ask.policy), ask.request.method)
-        elif not self._may_fill(ask, head, stored):
-            return None
-        fresh, kept = self._freshened(ask, stored, head, effective, requested)
-        if kept is None:
-            return None if ask.filling else Validated(fresh, effective, shared=False)
-        shared = kept.fields == fresh.fields
-        if not ask.filling:
-            await self._store.replace(ask.key, stored, kept)
-        elif not await self._store.add(ask.key, kept, ask.policy.cache.max_variants):
-            # The body is at hand all the same: a stranger's Origin costs no other one.
-            return Validated(fresh, effective, shared=shared, detail="variant-cap")
-        return Validated(fresh, effective, ask.filling, shared=shared)
 
-    def _freshened(
-        self,
-        ask: Ask,
-        stored: StoredResponse,
-        head: Response,
-        effective: EffectiveVary,
-        requested: float,
-    ) -> tuple[StoredResponse, StoredResponse | None]:
-        """*stored* as *head* says it is now: for whoever asked, and as it may be kept."""
-        fields = vary.dress(head.fields.without(_FRAMING), effective)
-        selecting = ask.select(key_names(effective, ask.policy))
-        make = validation.adopt if ask.filling else validation.freshen
-        fresh = make(stored, fields, selecting, requested, self._clock())
-        if not storing.still_shared(ask.request, fresh, ask.policy):
-            return fresh, None
-        left = storing.kept(fresh.fields, fresh.directives)
-        cookies = fresh.directives.public or ask.policy.cache.store_set_cookie
-        if b"set-cookie" in head.fields and not cookies:
-            left = left.without({b"set-cookie"})
-        return fresh, replace(fresh, fields=left)
-
-    def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:
-        """False when a 304 without CORS fields may be a bare one rather than a refusal."""
-        if ask.policy.cors_mode in _OURS:
-            return True
-        if b"origin" not in ask.request.fields and not has_family(sibling.fields):
-            return True
-        if has_family(head.fields):
-            self.vouching.carries(ask.key)
-            return True
-        return self.vouching.is_believed(ask.key)
-
-    async def _from_head(self, ask: Ask, head: Response, requested: float) -> None:
-        """A response to HEAD freshens the stored response to GET, or ends its use (§4.3.5)."""
-        stored = ask.stale
-        if stored is None or head.status not in (200, 404, 410):
-            return
-        if not validation.head_agrees(stored, head):
-            await self._store.replace(ask.key, stored, stored.marked_stale())
-            return
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
-        if effective.star or not validation.shares_validator(stored, head):
-            return  # that nothing differs does not say that it is the same
-        ask = replace(ask, filling=False)
-        _, kept = self._freshened(ask, stored, head, effective, requested)
-        if kept is not None:
-            await self._store.replace(ask.key, stored, kept)
-
-
-_OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of CORS there
 _RANGE = frozenset((b"range", b"if-range"))
 _FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
 _BY_REQUESTER = {"request-no-store", "authorization", "method", "presigned", "of-one-origin"}
-
-
-def _sole(ask: Ask) -> StoredResponse | None:
-    """The one response asked about, which a 304 under another tag means all the same.
-
-    The origin found our single tag to match; what it calls its own by now does not replace the
-    tag of the bytes that we hold.
-    """
-    return ask.candidates[0] if len(ask.candidates) == 1 and not ask.filling else None

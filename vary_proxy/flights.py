@@ -18,6 +18,7 @@ from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.runs import RunReader
 from vary_proxy.spool import Spool, SpoolReader
 from vary_proxy.store.base import Writer
 
@@ -104,7 +105,22 @@ class Found:
     answered: int = 0
 
 
-Landing = Landed | Validated | Alone | Failed | Found
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A range of a large whole: *stored* is sparse, and its first blocks are on their way.
+
+    ``anchor`` holds these until whoever opened the flight reads them; ``own`` is the response
+    as its requester gets it.
+    """
+
+    stored: StoredResponse
+    own: StoredResponse
+    vary: EffectiveVary
+    anchor: RunReader
+    answered: int = 206
+
+
+Landing = Landed | Validated | Alone | Failed | Found | Opened
 
 
 @dataclass(slots=True, eq=False)

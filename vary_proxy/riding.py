@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from vary_proxy import asking
 from vary_proxy.asking import Ask
-from vary_proxy.core import reuse
+from vary_proxy.core import blocks, reuse
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.fetching import Fetcher
 from vary_proxy.flights import (
@@ -22,6 +22,7 @@ from vary_proxy.flights import (
     Found,
     Landed,
     Landing,
+    Opened,
     Validated,
 )
 from vary_proxy.origin import OriginFailure
@@ -39,8 +40,10 @@ class Riding:
 
     async def landing(self, ask: Ask, wanted: Selecting) -> tuple[Landing, bool]:
         """What came of the fetch, and whether it was another's."""
-        name = asking.flight_name(ask, wanted)
         now = self._clock()
+        if not self._flights.is_unstorable(ask.key, now):
+            ask = asking.in_blocks(ask)
+        name = asking.flight_name(ask, wanted)
         joinable = asking.may_share(ask) and not self._flights.is_unstorable(ask.key, now)
         if joinable:
             landing = await self._ride(ask, name)
@@ -74,7 +77,7 @@ class Riding:
             case Landed(draft, _, spool):
                 fits = ask.select(draft.names) == draft.selecting and spool.joinable
                 return landing if fits and (not late or self._is_usable(ask, draft)) else None
-            case Found(stored):
+            case Found(stored) | Opened(stored):
                 return landing if ask.select(stored.names) == stored.selecting else None
             case Validated(stored):
                 fits = ask.select(stored.names) == stored.selecting
@@ -94,6 +97,8 @@ class Riding:
         landing = None if flown.cancelled() else flown.result()
         if isinstance(landing, Alone):
             self._tasks.spawn(landing.response.close(), "close unclaimed")
+        elif isinstance(landing, Opened):
+            landing.anchor.close()
         elif isinstance(landing, Landed):
             self._tasks.spawn(landing.anchor.aclose(), "close unclaimed")
 
@@ -101,6 +106,8 @@ class Riding:
         """Validate once, while the stale response is served (RFC 5861 §3)."""
         ask = replace(ask, candidates=asking.validatable(stored), stale=stored, interim=None)
         ask = replace(ask, request=asking.plain(ask.request))
+        if stored.sparse:  # nobody waits for all of it, should it have changed
+            ask = replace(ask, slot=blocks.slot(((0, 0),)) or b"")
         name = asking.flight_name(ask, wanted)
         if self._flights.find(name) is not None:
             return
