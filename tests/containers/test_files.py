@@ -16,7 +16,7 @@ import yaml
 from vary_proxy import __version__, config
 
 ROOT = Path(__file__).parents[2]
-APART = {"ports", "depends_on"}  # in what two replicas differ
+APART = {"ports", "depends_on", "build", "pull_policy"}  # in what two replicas differ
 COMPOSE = ("docker-compose.yml", "docker-compose.replicas.yml")
 
 
