@@ -18,6 +18,7 @@ from vary_proxy.problems import ConfigError, Problem, shown
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
 MAX_NODES = 100_000  # with every alias expanded
+MAX_DOCUMENTS = 1000  # where several may stand in a file
 
 _Parser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -72,6 +73,16 @@ def compose(data: bytes, source: str) -> Node | None:
 
     Raises ConfigError.
     """
+    documents = _composed(data, source, most=1)
+    return documents[0] if documents else None
+
+
+def compose_all(data: bytes, source: str) -> list[Node | None]:
+    """The documents in *data*, in order; None for one that is empty. Raises ConfigError."""
+    return _composed(data, source, most=MAX_DOCUMENTS)
+
+
+def _composed(data: bytes, source: str, most: int) -> list[Node | None]:
     if len(data) > MAX_BYTES:
         raise _error(source, None, f"{len(data)} bytes are too many", f"keep it under {MAX_BYTES}")
     try:
@@ -81,7 +92,7 @@ def compose(data: bytes, source: str) -> Node | None:
         raise ConfigError(
             [Problem(f"{source}:{line}", "", "not UTF-8", "save it as UTF-8")]
         ) from None
-    builder = _Builder(source)
+    builder = _Builder(source, most)
     try:
         for event in _events(text):
             builder.take(event)
@@ -89,7 +100,7 @@ def compose(data: bytes, source: str) -> Node | None:
         raise _syntax(source, text, error) from None
     except yaml.YAMLError as error:  # a character that YAML forbids
         raise _unprintable(source, text, error) from None
-    return builder.root
+    return builder.roots
 
 
 def _events(text: str) -> Iterator[yaml.Event]:
@@ -104,20 +115,21 @@ def _events(text: str) -> Iterator[yaml.Event]:
 class _Builder:
     """Takes events, keeps the open collections on a stack of its own."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, most: int) -> None:
         self.source = source
-        self.root: Node | None = None
+        self.most = most  # documents
+        self.roots: list[Node | None] = []
         self.open: list[tuple[Sequence | Mapping, str | None]] = []
         self.keys: list[Scalar | None] = []  # per open collection: the key that waits for a value
         self.anchors: dict[str, Node] = {}
-        self.documents = 0
 
     def take(self, event: yaml.Event) -> None:
         match event:
             case yaml.DocumentStartEvent():
-                self.documents += 1
-                if self.documents > 1:
-                    raise self.refuse(event, "a second document begins", "keep one in a file")
+                if len(self.roots) >= self.most:
+                    raise self.too_many(event)
+                self.roots.append(None)
+                self.anchors.clear()
             case yaml.AliasEvent():
                 self.alias(event)
             case yaml.ScalarEvent():
@@ -128,6 +140,11 @@ class _Builder:
                 self.end()
             case _:
                 pass
+
+    def too_many(self, event: yaml.Event) -> ConfigError:
+        if self.most == 1:
+            return self.refuse(event, "a second document begins", "keep one in a file")
+        return self.refuse(event, f"more than {self.most} documents", "split the file")
 
     def alias(self, event: yaml.AliasEvent) -> None:
         target = self.anchors.get(event.anchor or "")
@@ -170,7 +187,7 @@ class _Builder:
 
     def add(self, node: Node, event: yaml.Event | None) -> None:
         if not self.open:
-            self.root = node
+            self.roots[-1] = node
             return
         parent, _ = self.open[-1]
         parent.weight += node.weight
