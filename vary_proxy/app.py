@@ -82,6 +82,8 @@ class App:
         self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self._take)
         options = server_options(loaded.settings.server, loaded.rules.fallback)
         lane = FastLane(self.hot, self.observers, self._believes, clock)
+        self._bound = lane.bound
+        self._bound(options.head)
         self.eyes.settle = lane.settle
         self.server = Server(self._answer, options, self.observers.tell, lane if fast else None)
         self._access: AccessLog | None = None
@@ -239,7 +241,9 @@ class App:
         old.on_hit = old.on_edge = None  # what it still answers is not to be given again
         self.exchange = self._exchange(old.flights)
         self.hot.restart(loaded.rules.header_names)
-        self.server.change(server_options(loaded.settings.server, loaded.rules.fallback))
+        options = server_options(loaded.settings.server, loaded.rules.fallback)
+        self._bound(options.head)
+        self.server.change(options)
         _log.setLevel(loaded.settings.log.level.upper())
         for one in set(now.values()) - set(before.values()):
             one.begin()

@@ -16,7 +16,7 @@ from vary_proxy.features import layers
 from vary_proxy.idle import idle
 from vary_proxy.layering import effective
 from vary_proxy.problems import Problem, alternatives, one_of, shown
-from vary_proxy.settings import Address, Defaults, Origin, OriginTls, Settings
+from vary_proxy.settings import Address, Defaults, Limits, Origin, OriginTls, Settings
 
 Places = Mapping[str, str]
 _OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
@@ -204,6 +204,9 @@ def _sizes(settings: Settings) -> Iterator[Finding]:
     if limits.target > limits.head:
         path = "server.limits.target"
         yield path, "a target larger than the whole head", "make it smaller than limits.head"
+    if limits.line > limits.head and limits.line != Limits().line:
+        path = "server.limits.line"
+        yield path, "a line larger than the whole head", "make it smaller than limits.head"
     if memory.max_object is not None and memory.max_object > memory.max:
         path = "store.memory.max_object"
         yield path, "one object larger than the whole store", "make it smaller than memory.max"

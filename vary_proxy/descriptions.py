@@ -34,6 +34,8 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
     },
     "Limits": {
         "head": "Largest request head; larger ones get 431.",
+        "line": "Longest field line; longer ones get 431.",
+        "fields": "Most field lines; more get 431.",
         "target": "Longest request target; longer ones get 414.",
         "connections": "Most connections at a time; more get 503.",
         "body": "Largest request body; larger ones get 413.",

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from vary_proxy.core.forwarding import is_told
 from vary_proxy.core.message import Buffer, Fields, Request
-from vary_proxy.core.wire import Refused, read_head
+from vary_proxy.core.wire import HeadLimits, Refused, read_head
 from vary_proxy.hot import DECISIVE, WITH_COOKIE, Hot, Line
 from vary_proxy.hotviews import View, Views
 from vary_proxy.observing import Observers
@@ -72,19 +72,25 @@ class FastLane:
         self._lines = _Lines(self._read)
         self._said = self._lines.__getitem__
         self._views = Views(hot, self._observers, clock)
+        self._longest_head, self._most_lines = _LONGEST_HEAD, _MOST_FIELDS
         self._forget()
         hot.on_watch.append(self._forget)
         self.settle = self._views.settle
+
+    def bound(self, limits: HeadLimits) -> None:
+        """Take no head whose size the long way would look at twice by *limits*."""
+        self._longest_head = min(_LONGEST_HEAD, limits.head, limits.line)
+        self._most_lines = min(_MOST_FIELDS, limits.fields)
 
     def hit(self, data: bytes, scheme: bytes, client: str) -> bytes | None:
         """What answers *data*, if it is one whole request in a form that was answered before.
 
         Written for speed: one pass in C over a dozen lines costs a fraction of a loop.
         """
-        if len(data) > _LONGEST_HEAD or not data.endswith(b"\r\n\r\n"):
+        if len(data) > self._longest_head or not data.endswith(b"\r\n\r\n"):
             return None
         lines = data.split(b"\r\n")
-        if len(lines) > _MOST_FIELDS:
+        if len(lines) > self._most_lines:
             return None
         first = lines.pop(0)
         # An empty line is of interest: a form has two, and they are the last, as was just seen.
@@ -122,7 +128,7 @@ class FastLane:
     def _one(self, head: bytes, out: Out, scheme: bytes, client: str) -> int:
         """Roughly the bytes that answer the request of *head*; 0: not mine."""
         lines = head.split(b"\r\n")
-        if len(head) > _LONGEST_HEAD or len(lines) > _MOST_FIELDS:
+        if len(head) > self._longest_head or len(lines) > self._most_lines:
             return 0
         first = lines.pop(0)
         read = tuple(filter(None, map(self._said, lines)))

@@ -48,7 +48,7 @@ def opened(
 def server_options(server: said.Server, fallback: Policy) -> ServerOptions:
     limits, times = server.limits, server.timeouts
     return ServerOptions(
-        head=HeadLimits(head=limits.head, line=min(limits.head, 16384), target=limits.target),
+        head=HeadLimits(limits.head, limits.line, limits.fields, limits.target),
         body=limits.body,
         connections=limits.connections,
         head_timeout=times.head,

@@ -74,6 +74,8 @@ class Listen(_Frozen, frozen=True, kw_only=True):
 
 class Limits(_Frozen, frozen=True, kw_only=True):
     head: Size = 32 * KIB
+    line: Size = 16 * KIB  # of a field
+    fields: Annotated[int, "positive"] = 100
     target: Size = 8 * KIB
     connections: Annotated[int, "positive"] = 4096
     body: Size = 5 * GIB
