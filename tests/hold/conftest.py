@@ -25,13 +25,24 @@ def _in_redis(server: RedisServer, memory: str) -> Callable[[], str]:
     return text
 
 
+@pytest.fixture(params=["memory", "redis"])
+def each_memory(
+    request: pytest.FixtureRequest,
+    redis_server: RedisServer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proxies of the test keep what they keep in memory, or in Redis behind it too."""
+    if request.param == "redis":
+        monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, "{max: 16MiB}"))
+
+
 @pytest.fixture(params=["memory", "redis", "redis alone"])
 def each_store(
     request: pytest.FixtureRequest,
     redis_server: RedisServer,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The proxies of the test keep what they keep in memory, in Redis behind it, in Redis."""
+    """As ``each_memory``, or in Redis alone."""
     if request.param == "redis":
         monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, "{max: 16MiB}"))
     elif request.param == "redis alone":

@@ -8,25 +8,29 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.hold import strain, troubles
 from tests.hold.worlds import front, get, resident, said
 from tests.wire.raworigin import until
 
+WITH_MEMORY = pytest.mark.usefixtures("each_memory")
+ON_EACH_STORE = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
 FRESH = b"Cache-Control: max-age=600"
 MIB = 1 << 20
 
 
+@ON_EACH_STORE
 @LANES
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
 async def test_slow_readers_cost_little(kept: bool, fast: bool) -> None:
     """40 clients take nothing of 8 MiB each; one other is served all the while."""
     piece = bytes(64 * 1024)
     control = FRESH if kept else b"Cache-Control: no-store"
-    store = "{type: memory, memory: {max: 64MiB}}"
     head = b"HTTP/1.1 200 OK\r\n" + control + b"\r\nContent-Length: %d\r\n\r\n" % (8 * MIB)
 
     async def sending(origin: Any, reader: Any, writer: Any) -> None:
@@ -36,7 +40,7 @@ async def test_slow_readers_cost_little(kept: bool, fast: bool) -> None:
                 writer.write(piece)
                 await writer.drain()
 
-    async with front(fast=fast, store=store) as edge:
+    async with front(fast=fast) as edge:
         edge.origin.on_connection = sending
         if kept:
             await edge.primed(b"/large")
@@ -50,22 +54,17 @@ async def test_slow_readers_cost_little(kept: bool, fast: bool) -> None:
         assert len(answer.body) == 8 * MIB
 
 
+@WITH_MEMORY
 @LANES
 async def test_slow_clients_are_not_felt_by_others(fast: bool) -> None:
-    """500 clients drip their heads; the others' requests go on as if alone."""
-    async with front(lambda asked: said(b"ok", FRESH), fast=fast) as edge:
-        await edge.primed()
-        slow = [await edge.client() for _ in range(500)]
-        other = await edge.client()
-        took = []
-        for byte in (bytes((one,)) for one in get(b"/slow")[:20]):
-            for client in slow:
-                client.send(byte)
-            begun = time.perf_counter()
-            assert (await other.ask(get())).status == 200
-            took.append(time.perf_counter() - begun)
-        assert sorted(took)[-2] < 1.0  # under 0.1 on a machine of its own: bench/soak.py
-        assert len(edge.origin.asked) == 1
+    """500 clients drip heads and bodies and take answers by the byte; p99 of the others' is
+    within 100 ms of what it is without them."""
+    for last in (False, False, True):
+        async with front(strain.site, fast=fast, server="limits: {connections: 1000}") as edge:
+            found = await strain.felt(edge, 500, 160)
+        if found.added < 0.1:  # on a busy machine something else may be felt: three tries
+            return
+        assert not last, found
 
 
 @LANES
@@ -91,19 +90,34 @@ async def _drip(send: object) -> None:
         await asyncio.sleep(0.02)
 
 
-@LANES
-async def test_idle_connections_cost_little(fast: bool) -> None:
-    async with front(lambda asked: said(b"ok", FRESH), fast=fast) as edge:
-        await edge.primed()
-        for _ in range(20):
-            await (await edge.client()).ask(get())
-        before = resident()
-        idle = [await edge.client() for _ in range(400)]
-        for client in idle:
-            assert (await client.ask(get())).status == 200
-        # Both ends of each are ours; asyncio's streams at the client's end are most of it.
-        assert resident() - before < len(idle) * 64 * 1024
-        assert (await edge.get()).status == 200
+async def test_thousands_of_idle_connections_cost_little(tmp_path: Path) -> None:
+    """5000 of them, half after a hit; one more is told so, and those that are there are served."""
+    count = 5000
+    strain.allow_files(count + 1000)
+    async with strain.an_origin() as origin:
+        text = strain.ONE_PROXY.format(connections=count, port=origin.port)
+        async with troubles.outside(tmp_path / "idle.yaml", text, workers=1) as proxy:
+            idle = strain.Idle(proxy.port)
+            try:
+                for asking in (True, True, False):
+                    await asyncio.to_thread(idle.connect, 100, asking=asking)
+                pid = proxy.command.serving()
+                before, already = strain.resident_of(pid), len(idle.open)
+                await asyncio.to_thread(idle.connect, count // 2 - already, asking=True)
+                await asyncio.to_thread(idle.connect, count - len(idle.open), asking=False)
+                assert await asyncio.to_thread(idle.status, idle.open[-1]) == 200
+                each = (strain.resident_of(pid) - before) / (count - already)
+                assert each < 16 * 1024
+                more = strain.Idle(proxy.port)
+                await asyncio.to_thread(more.connect, 100, asking=False)
+                told = [await asyncio.to_thread(more.status, link) for link in more.open]
+                assert set(told) <= {503, 0}
+                assert told.count(503) > 50
+                more.close()
+                for link in idle.open[:: count // 50]:
+                    assert await asyncio.to_thread(idle.status, link) == 200
+            finally:
+                idle.close()
 
 
 @LANES
@@ -176,3 +190,21 @@ async def test_a_pipeline_that_is_not_read_stops(fast: bool) -> None:
         for _ in range(50):
             assert (await edge.get()).status == 200
         assert resident() - before < 64 * MIB
+
+
+@WITH_MEMORY
+@LANES
+@pytest.mark.parametrize(
+    ("target", "field"),
+    [(b"/page", b"User-Agent"), (b"/cors", b"Origin")],
+    ids=["variants", "origins"],
+)
+async def test_many_variants_slow_no_hit(target: bytes, field: bytes, fast: bool) -> None:
+    """bench.strain tries 100 000; what each of them costs shows with fewer."""
+    for last in (False, False, True):
+        async with front(strain.varying, fast=fast) as edge:
+            found = await strain.tried(edge, target, field, 300)
+        slower = found.after / found.before, found.other_after / found.other_before
+        if max(slower) < 2:
+            return
+        assert not last, found

@@ -62,6 +62,11 @@ class Command:
         pid = self.process.pid
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
+    def serving(self) -> int:
+        """The one process that answers: its only worker, or itself."""
+        (one,) = self.workers() or [self.process.pid]
+        return one
+
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 
