@@ -147,13 +147,7 @@ class Connection(RequestHandler):
         ):
             intake.receive(data)
             return
-        wire = lane.hit(data, self._scheme, self._client)
-        if wire is not None:
-            self._watch.written += len(wire)
-            transport.write(wire)
-            self._keep_alive_from_now()
-            return
-        taken = lane.serve(data, self, self._scheme, self._client)
+        taken = lane.take(data, self, self._scheme, self._client)
         if taken:
             self._keep_alive_from_now()
         if taken < len(data):
@@ -287,6 +281,10 @@ class Connection(RequestHandler):
             self.transport.write(b"".join(buffers))
         else:
             self.transport.writelines(buffers)
+
+    def send(self, wire: bytes) -> None:
+        self._watch.written += len(wire)
+        self.transport.write(wire)  # type: ignore[union-attr]  # only asked while there is one
 
     async def drain(self) -> None:
         if self._paused:

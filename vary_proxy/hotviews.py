@@ -79,11 +79,12 @@ class Views:
 
     def renewed(self, form: Form, view: View) -> bool:
         """Whether *view* could be brought up to date; else it is no more."""
-        self.tell(view)  # what it was until now
         given = self._hot.answer(view.line, view.found)
         if given is None or given[2] > LARGEST:
             self._views.pop(form, None)
             return False
+        if given[1] is not view.reply:
+            self.tell(view)  # what it was until now
         view.take(given)
         return True
 
