@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
@@ -39,6 +40,7 @@ from vary_proxy.reaching import reached
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
 from vary_proxy.server import Server
 from vary_proxy.tasks import Tasks
+from vary_proxy.tracing import tracer
 from vary_proxy.trusting import Trust
 
 _log = logging.getLogger("vary_proxy")
@@ -60,20 +62,20 @@ class App:
         reread: Callable[[], Loaded] | None = None,
         inherited: Inherited | None = None,
     ) -> None:
-        self.loaded = loaded
+        self.loaded, settings = loaded, loaded.settings
         self.draining = False  # traffic still goes on, but readiness has ended
         self._clock = clock
         self._token = loaded.settings.admin.token  # as the admin listener has it
         self.eyes = Eyes(loaded.settings, clock)
         self.observers = Observers(self.eyes.observers)
+        self._tracer = tracer(settings.tracing, settings.store.type, os.environ)
         self.tasks = Tasks()
-        self.store = opened(loaded.settings.store, self.tasks, clock, self.eyes.tally)
-        self.origins = {
-            name: reached(one, _beside(loaded)) for name, one in loaded.settings.origins.items()
-        }
+        self.store = opened(settings.store, self.tasks, clock, self._tracer.store(self.eyes.tally))
+        beside = _beside(loaded)
+        self.origins = {name: reached(one, beside) for name, one in settings.origins.items()}
         self.hot = Hot(self.store, clock, loaded.rules.header_names)
-        self._asked = OriginMap(self.eyes.origins(self.origins))
-        self.trusted = Trust(loaded.settings.server.trusted_proxies)
+        self._asked = self._watched()
+        self.trusted = Trust(settings.server.trusted_proxies)
         self.exchange = self._exchange(Flights())
         self.purger = Purger(self.store, lambda: self.exchange, lambda: self.loaded.rules.policies)
         self._purge = PurgeMethod(
@@ -85,7 +87,8 @@ class App:
         self._bound = lane.bound
         self._bound(options.head)
         self.eyes.settle = lane.settle
-        self.server = Server(self._answer, options, self.observers.tell, lane if fast else None)
+        answer = self._tracer.handler(self._answer)
+        self.server = Server(answer, options, self.observers.tell, lane if fast else None)
         self._access: AccessLog | None = None
         self._certificates: list[Certificate] = []
         self._inherited = self.eyes.inherited = inherited
@@ -100,6 +103,8 @@ class App:
             access = self._access = AccessLog(log.format, LogFile(path, turns))
             self.eyes.lost_lines = lambda: access.lost
             self.observers.append(self._access)
+        for observer in self._tracer.observers:
+            self.observers.append(observer)
         try:
             if self._inherited is not None:
                 self.peers = self.eyes.peers = await self._met(self._inherited)
@@ -177,6 +182,10 @@ class App:
             await self.peers.ask("reload")
         return outcome
 
+    def _watched(self) -> OriginMap:
+        """The origins as requests ask them: counted and traced, where that is wanted."""
+        return OriginMap(self._tracer.origins(self.eyes.origins(self.origins)))
+
     async def hang_up(self) -> None:
         """What SIGHUP asks for: the access log opened anew, the configuration read again."""
         if self._access is not None:
@@ -236,7 +245,7 @@ class App:
         }
         gone, old = self._asked, self.exchange
         self.loaded, self.origins = loaded, now
-        self._asked = OriginMap(self.eyes.origins(now))
+        self._asked = self._watched()
         self.trusted = Trust(loaded.settings.server.trusted_proxies)
         old.on_hit = old.on_edge = None  # what it still answers is not to be given again
         self.exchange = self._exchange(old.flights)
@@ -261,6 +270,7 @@ class App:
         await self.tasks.close()
         for origin in self.origins.values():
             await origin.close()
+        await self._tracer.close()
         if self._access is not None:
             self._access.close()
 

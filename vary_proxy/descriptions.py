@@ -18,11 +18,17 @@ DESCRIPTIONS: dict[str, dict[str, str]] = {
         "probes": "Listener for probes and metrics; nothing there changes state.",
         "admin": "Listener for purge, reload, explain, inspect and the dashboard.",
         "log": "What is logged, and how.",
+        "tracing": "Distributed traces, by OpenTelemetry.",
     },
     "Listen": {
         "address": "host:port, [v6]:port, :port for all addresses, or unix:/path.",
         "tls": "Certificate and key; re-read when the files change.",
         "proxy_protocol": "A trusted proxy begins every connection with a PROXY header, v1 or v2.",
+    },
+    "Tracing": {
+        "endpoint": "An OTLP/HTTP collector, http://host:4318; without it OTEL_* variables say.",
+        "service": "Name of this service in traces; without it as OTEL_* variables say.",
+        "sample": "Share of requests to trace that come without a trace, from 0 to 1.",
     },
     "Tls": {"cert": "File with the certificate chain, PEM.", "key": "File with its key, PEM."},
     "Server": {

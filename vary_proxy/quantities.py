@@ -83,6 +83,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    if not re.fullmatch(r"0(\.\d{1,6})?|1(\.0{1,6})?", text):
+        raise Wrong(f"{shown(text)} is not a number from 0 to 1", "write for example 0.1")
+    return float(text)
+
+
 def workers(text: str) -> int:
     """A number of processes; 0 for ``auto``."""
     if text == "auto":
@@ -264,6 +271,7 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "size": size,
     "positive": positive,
     "workers": workers,
+    "share": share,
     "network": network,
     "address": address,
     "address_or_off": address_or_off,

@@ -37,6 +37,7 @@ _FIXED = (
     "admin",
     "log.format",
     "log.access",
+    "tracing",
 )
 
 

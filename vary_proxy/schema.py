@@ -32,6 +32,7 @@ KINDS: dict[str, Schema] = {
     },
     "positive": {"type": "integer", "minimum": 1},
     "workers": {"anyOf": [{"type": "integer", "minimum": 1}, {"const": "auto"}]},
+    "share": {"type": "number", "minimum": 0, "maximum": 1},
     "network": _TEXT,
     "address": {"type": "string", "pattern": r"^(unix:.+|.*:\d{1,5})$"},
     "address_or_off": {

@@ -139,12 +139,13 @@ async def serve(
     from vary_proxy.app import App
     from vary_proxy.reaching import OriginError
     from vary_proxy.tasks import Tasks
+    from vary_proxy.tracing import TracingError
 
     signals = _Signals(asyncio.get_running_loop())
     try:
         inherited = None if place is None else place.inherited
         app = App(configuration, reread=reread, inherited=inherited)
-    except OriginError as error:
+    except (OriginError, TracingError) as error:
         _report(place, str(error))
         return NOT_STARTED
     tasks = Tasks()
