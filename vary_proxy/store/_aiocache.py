@@ -1,4 +1,4 @@
-"""The one place that imports aiocache and redis-py, and knows what their versions do.
+"""Imports aiocache and redis-py, with ``connecting.py`` alone, and knows what their versions do.
 
 aiocache 0.12 carries opaque bytes under a namespace: get, multi_get, set, add, delete. Three
 of its habits are undone here. Its ``timeout`` wraps every call in a task: it is off, and the
@@ -27,6 +27,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from vary_proxy.store.breaker import WIDTH
+from vary_proxy.store.connecting import look_up_apart
 
 _SPARE = 8  # connections for the subscription and for probes, beside those of the breaker
 
@@ -170,6 +171,7 @@ def connect(target: Target, deadline: float) -> Any:
         pool = BlockingConnectionPool.from_url(
             target.url, max_connections=WIDTH + _SPARE, timeout=deadline, **common
         )
+        look_up_apart(pool)
         return Redis.from_pool(pool)
     if target.kind == "cluster":
         # Its retries are rounds through the topology after MOVED, not repetitions.

@@ -1,0 +1,73 @@
+"""Names are looked up where nobody has to wait: one look-up for each at a time, in its own thread.
+
+A name server that does not answer takes ten seconds and more to be given up, and a look-up cannot
+be cancelled. In the event loop's few threads such look-ups queue up in front of everybody else's,
+and the process cannot end before the last of them: here those who ask leave at their own
+deadline, the others share what is under way, and the end of the process waits for none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+
+Found = list[tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int]]]
+
+
+class Names:
+    """Look-ups that are under way. To be used within one event loop."""
+
+    def __init__(self) -> None:
+        self._underway: dict[tuple[str, int], asyncio.Future[Found | OSError]] = {}
+
+    async def addresses(self, host: str, port: int) -> Found:
+        """What ``getaddrinfo`` has for a stream to *host* and *port*. Raises OSError."""
+        found = await asyncio.shield(self._look_up(host, port))
+        if isinstance(found, OSError):
+            raise found
+        return found
+
+    def _look_up(self, host: str, port: int) -> asyncio.Future[Found | OSError]:
+        key = (host, port)
+        if key not in self._underway:
+            loop = asyncio.get_running_loop()
+            future = self._underway[key] = loop.create_future()
+            future.add_done_callback(lambda _: self._underway.pop(key))
+            arguments = (loop, future, host, port)
+            threading.Thread(target=_ask, args=arguments, name=f"name {host}", daemon=True).start()
+        return self._underway[key]
+
+
+def is_address(host: str) -> bool:
+    """True where there is nothing to look up."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _ask(
+    loop: asyncio.AbstractEventLoop,
+    future: asyncio.Future[Found | OSError],
+    host: str,
+    port: int,
+) -> None:
+    found: Found | OSError
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # type: ignore[assignment]
+    except OSError as error:
+        found = error
+    except UnicodeError as error:  # no name at all
+        found = socket.gaierror(socket.EAI_NONAME, str(error))
+    try:
+        loop.call_soon_threadsafe(_tell, future, found)
+    except RuntimeError:  # the loop was closed: nobody wants to know any more
+        return
+
+
+def _tell(future: asyncio.Future[Found | OSError], found: Found | OSError) -> None:
+    if not future.done():
+        future.set_result(found)
