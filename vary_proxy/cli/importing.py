@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -74,3 +75,37 @@ def _write(convert: Callable[[], Writing], strict: bool) -> int:
         click.echo(f"warning: not taken over: {one}", err=True)
     click.echo(text, nl=False)
     return 1 if strict and made.left_out else 0
+
+
+@command.command("nginx-s3-gateway")
+@click.argument("file", required=False)
+@_STRICT
+def nginx_s3_gateway(file: str | None, strict: bool) -> int:
+    """The variables of nginx-s3-gateway: of an env file, - for stdin, or of the environment.
+
+    For example: vary-proxy import nginx-s3-gateway settings > vary-proxy.yaml
+    """
+    from vary_proxy.importing import nginxgateway
+
+    def convert() -> Writing:
+        if file is None:
+            return nginxgateway.convert(os.environ, "the environment", whole=False)
+        said = nginxgateway.read(_read(file), _name(file))
+        return nginxgateway.convert(said, _name(file), whole=True)
+
+    return _write(convert, strict)
+
+
+@command.command("ingress-nginx")
+@click.argument("file")
+@_STRICT
+def ingress_nginx(file: str, strict: bool) -> int:
+    """Ingress manifests for ingress-nginx, YAML of one or more documents; - is stdin.
+
+    Services in the same file give the numbers of named ports. For example:
+    kubectl get ingress,service -o yaml | vary-proxy import ingress-nginx -
+    """
+    from vary_proxy.importing import ingress
+
+    data = _read(file)
+    return _write(lambda: ingress.convert(data, _name(file)), strict)

@@ -1,0 +1,162 @@
+"""Reads Ingress manifests out of Kubernetes YAML: what an Ingress says, and what Services name.
+
+The text is composed by our own bounded reader: no tags, no merge keys, no recursion. Nothing
+else in the file is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from vary_proxy import yaml12
+from vary_proxy.importing.writing import Unreadable
+from vary_proxy.problems import ConfigError
+from vary_proxy.yaml12 import Mapping, Node, Scalar, Sequence
+
+PREFIX = "nginx.ingress.kubernetes.io/"
+_CLASS = "kubernetes.io/ingress.class"
+_MOST_PATHS = 1000
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A port of a Service: ``port`` is a number or a name; "" when none is said."""
+
+    service: str
+    port: str = ""
+
+
+@dataclass(frozen=True)
+class Path:
+    """``kind`` is Exact, Prefix or ImplementationSpecific."""
+
+    host: str
+    path: str
+    kind: str
+    backend: Backend
+    where: str
+
+
+@dataclass
+class Ingress:
+    """``annotations`` are those of ingress-nginx, without their prefix."""
+
+    name: str
+    namespace: str
+    where: str
+    annotations: dict[str, str] = field(default_factory=dict)
+    ingress_class: str = ""
+    has_tls: bool = False
+    default: Backend | None = None
+    paths: list[Path] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)  # what could not be used
+
+
+@dataclass
+class Manifests:
+    """``ports`` are those of the Services that are in the file too, by (namespace, name, port)."""
+
+    ingresses: list[Ingress] = field(default_factory=list)
+    ports: dict[tuple[str, str, str], str] = field(default_factory=dict)
+
+
+def read(data: bytes, name: str) -> Manifests:
+    """What the manifests in *data* say. Raises Unreadable."""
+    try:
+        documents = yaml12.compose_all(data, name)
+    except ConfigError as error:
+        raise Unreadable(str(error.problems[0])) from None
+    found = Manifests()
+    for node in _objects(documents):
+        kind = _text(node, "kind")
+        if kind == "Ingress":
+            found.ingresses.append(_ingress(node))
+        elif kind == "Service":
+            _service(node, found)
+    if not found.ingresses:
+        raise Unreadable(f"{name}: there is no Ingress in it; write kind: Ingress")
+    if sum(len(one.paths) for one in found.ingresses) > _MOST_PATHS:
+        raise Unreadable(f"{name}: more than {_MOST_PATHS} paths; split it")
+    return found
+
+
+def _objects(documents: list[Node | None]) -> Iterator[Mapping]:
+    """Every object, those within lists as well."""
+    for node in documents:
+        if not isinstance(node, Mapping):
+            continue
+        if _text(node, "kind").endswith("List"):
+            yield from (one for one in _items(node, "items") if isinstance(one, Mapping))
+        else:
+            yield node
+
+
+def _ingress(node: Mapping) -> Ingress:
+    meta, spec = _mapping(node, "metadata"), _mapping(node, "spec")
+    found = Ingress(
+        _text(meta, "name") or "ingress", _text(meta, "namespace") or "default", node.where
+    )
+    for key, value in _mapping(meta, "annotations").pairs:
+        if isinstance(value, Scalar) and key.text.startswith(PREFIX):
+            found.annotations[key.text.removeprefix(PREFIX)] = value.text
+    found.ingress_class = _text(spec, "ingressClassName")
+    found.ingress_class = found.ingress_class or _text(_mapping(meta, "annotations"), _CLASS)
+    found.has_tls = bool(_items(spec, "tls"))
+    default = spec.get("defaultBackend") or spec.get("backend")
+    if isinstance(default, Mapping):
+        found.default = _backend(default)
+    for rule in _items(spec, "rules"):
+        if isinstance(rule, Mapping):
+            _rule(rule, found)
+        if len(found.paths) > _MOST_PATHS:
+            break
+    return found
+
+
+def _rule(rule: Mapping, found: Ingress) -> None:
+    for node in _items(_mapping(rule, "http"), "paths"):
+        if not isinstance(node, Mapping):
+            continue
+        backend = _backend(_mapping(node, "backend"))
+        if backend is None:
+            found.said.append(
+                f"{node.where}: the path {_text(node, 'path')} has no Service behind it"
+            )
+            continue
+        kind = _text(node, "pathType") or "ImplementationSpecific"
+        path = _text(node, "path") or "/"
+        found.paths.append(Path(_text(rule, "host"), path, kind, backend, node.where))
+
+
+def _backend(node: Mapping) -> Backend | None:
+    service = _mapping(node, "service")
+    if name := _text(service, "name"):
+        port = _mapping(service, "port")
+        return Backend(name, _text(port, "number") or _text(port, "name"))
+    if name := _text(node, "serviceName"):  # before networking.k8s.io/v1
+        return Backend(name, _text(node, "servicePort"))
+    return None
+
+
+def _service(node: Mapping, found: Manifests) -> None:
+    meta = _mapping(node, "metadata")
+    owner = _text(meta, "namespace") or "default", _text(meta, "name")
+    for port in _items(_mapping(node, "spec"), "ports"):
+        if isinstance(port, Mapping) and _text(port, "port"):
+            found.ports[*owner, _text(port, "name")] = _text(port, "port")
+
+
+def _mapping(node: Mapping, key: str) -> Mapping:
+    value = node.get(key)
+    return value if isinstance(value, Mapping) else Mapping(node.source)
+
+
+def _items(node: Mapping, key: str) -> list[Node]:
+    value = node.get(key)
+    return value.items if isinstance(value, Sequence) else []
+
+
+def _text(node: Mapping, key: str) -> str:
+    value = node.get(key)
+    return value.text if isinstance(value, Scalar) and not value.is_null else ""
