@@ -11,11 +11,12 @@ import socket
 import statistics
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tests.hold.worlds import MAX_AGE, Asked, Front, Origin, get, said
+from tests.hold.worlds import MAX_AGE, Asked, Front, Origin, get, resident, said
 from tests.wire.rawclient import Client
 
 LARGE = bytes(1 << 20)
@@ -104,6 +105,31 @@ async def _drip(heads: list[Client], bodies: list[Client], readers: list[Client]
                 else:
                     client.send(head[at : at + 1] if at < len(head) - 4 else b"")
             await asyncio.sleep(TURN / slices)
+
+
+def streaming(size: int, control: bytes) -> Callable[..., Awaitable[None]]:
+    """What an origin does with a connection: *size* bytes, as fast as they are taken."""
+    piece = bytes(64 * 1024)
+    head = b"HTTP/1.1 200 OK\r\n" + control + b"\r\nContent-Length: %d\r\n\r\n" % size
+
+    async def serve(origin: Origin, reader: Any, writer: Any) -> None:
+        while await origin.read(reader) is not None:
+            writer.write(head)
+            for _ in range(size // len(piece)):
+                writer.write(piece)
+                await writer.drain()
+
+    return serve
+
+
+async def readers(edge: Front, count: int) -> int:
+    """Bytes that *count* clients cost who take nothing of a large answer."""
+    before = resident()
+    for _ in range(count):
+        client = await edge.client(receive=4096)
+        client.send(get(b"/large"))
+        await client.reader.read(1000)
+    return resident() - before
 
 
 def varying(asked: Asked) -> bytes:

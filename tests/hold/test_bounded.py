@@ -9,7 +9,6 @@ import asyncio
 import gzip
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -29,29 +28,13 @@ MIB = 1 << 20
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
 async def test_slow_readers_cost_little(kept: bool, fast: bool) -> None:
     """40 clients take nothing of 8 MiB each; one other is served all the while."""
-    piece = bytes(64 * 1024)
     control = FRESH if kept else b"Cache-Control: no-store"
-    head = b"HTTP/1.1 200 OK\r\n" + control + b"\r\nContent-Length: %d\r\n\r\n" % (8 * MIB)
-
-    async def sending(origin: Any, reader: Any, writer: Any) -> None:
-        while await origin.read(reader) is not None:
-            writer.write(head)
-            for _ in range(8 * MIB // len(piece)):
-                writer.write(piece)
-                await writer.drain()
-
     async with front(fast=fast) as edge:
-        edge.origin.on_connection = sending
+        edge.origin.on_connection = strain.streaming(8 * MIB, control)
         if kept:
             await edge.primed(b"/large")
-        before = resident()
-        for _ in range(40):
-            client = await edge.client(receive=4096)
-            client.send(get(b"/large"))
-            await client.reader.read(1000)
-        assert resident() - before < 200 * MIB
-        answer = await edge.get(b"/large")
-        assert len(answer.body) == 8 * MIB
+        assert await strain.readers(edge, 40) < 200 * MIB
+        assert len((await edge.get(b"/large")).body) == 8 * MIB
 
 
 @WITH_MEMORY
