@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from vary_proxy.core import ranges, syntax
 from vary_proxy.core.message import Request, Response
 from vary_proxy.layer import Layer, Reached
-from vary_proxy.origin import Interim, OriginFailure, OriginResponse
+from vary_proxy.origin import Interim, OriginFailure, OriginResponse, at_hand
 
 MOST_CONTINUED = 3  # times, of one body
 
@@ -49,7 +49,7 @@ class Continued(Layer):
         on_interim: Interim | None = None,
     ) -> OriginResponse:
         response = await super().fetch(request, body, on_interim)
-        if request.method != b"GET" or body is not None:
+        if request.method != b"GET" or body is not None or at_hand(response) is not None:
             return response
         extent = _extent(response)
         return response if extent is None else _Continuing(self, request, response, extent)

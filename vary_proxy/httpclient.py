@@ -24,6 +24,7 @@ from yarl import URL
 
 from vary_proxy.connectfailure import connect_failure
 from vary_proxy.core.message import Request, Response
+from vary_proxy.httpidle import Idle
 from vary_proxy.httplink import Link
 from vary_proxy.httpreader import Limits, head_end, malformed, read_framing, read_head
 from vary_proxy.httprequest import request_head
@@ -109,6 +110,7 @@ class HttpOrigin:
         self._tasks = Tasks()
         self._pool: _Pool | None = None
         self._address: ClientRequest | None = None
+        self._idle: Idle | None = None
         self._closed = False
 
     @property
@@ -118,7 +120,9 @@ class HttpOrigin:
     @property
     def in_use(self) -> int:
         """Connections on which something is under way."""
-        return 0 if self._pool is None else self._pool.in_use
+        if self._pool is None or self._idle is None:
+            return 0
+        return self._pool.in_use - len(self._idle)
 
     async def fetch(
         self,
@@ -173,7 +177,17 @@ class HttpOrigin:
             # the explanation that we are about to read (RFC 9112 §9.6).
             upload.cancel()
         idle = self._options.idle_timeout
-        return HttpResponse(response, framing, connection, upload, self._limits, idle)
+        return HttpResponse(
+            response, framing, connection, upload, self._limits, idle, self._give_back
+        )
+
+    def _give_back(self, connection: Connection) -> None:
+        """Keep *connection* for the next, unless others wait for it or it has become of no use."""
+        pool, link = self._pool, cast(Link, connection.protocol)
+        if pool is None or self._idle is None or pool.is_full or link.address is not self._address:
+            connection.release()
+        else:
+            self._idle.put(connection)
 
     async def _answer(
         self, link: Link, upload: asyncio.Task[bool] | None, on_interim: Interim | None
@@ -233,6 +247,8 @@ class HttpOrigin:
     async def _connect(self, idle: float) -> Connection:
         """A connection on which a request may be sent, idle for less than *idle* seconds."""
         pool, address = self._opened()
+        if self._idle is not None and (resting := self._idle.take(idle)) is not None:
+            return resting
         while True:
             try:
                 connection = await pool.connect(address, [], self._timeout)
@@ -244,7 +260,9 @@ class HttpOrigin:
                 if self._closed and not (task and task.cancelling()):
                     raise _closed() from None
                 raise
-            if cast(Link, connection.protocol).is_fit(idle):
+            link = cast(Link, connection.protocol)
+            if link.is_fit(idle):
+                link.address = address
                 return connection
             connection.close()
 
@@ -259,14 +277,19 @@ class HttpOrigin:
         if self._pool is None:
             self._pool = _Pool(limit=options.limit, keepalive=options.keepalive)
         self._context = context
-        url, name = URL(options.url).origin(), options.server_name
         loop = asyncio.get_running_loop()
+        if self._idle is not None:
+            self._idle.clear()
+        self._idle = Idle(loop, options.keepalive)
+        url, name = URL(options.url).origin(), options.server_name
         self._address = ClientRequest("GET", url, loop=loop, ssl=context, server_hostname=name)
         return self._pool, self._address
 
     async def close(self) -> None:
         self._closed = True
         pool, self._pool = self._pool, None
+        if self._idle is not None:
+            self._idle.clear()
         if pool is not None:
             await pool.close()
         await self._tasks.close()

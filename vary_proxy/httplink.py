@@ -29,13 +29,14 @@ class Link(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: asyncio.Transport | None = None
+        self.address: object = None  # what it was asked of the pool for
         self.exchanges = 0  # begun on this connection
         self.answered = False  # True once this exchange brought a byte
         self.awaited = False  # True until the final response head has been read
         self._loop = loop
         self._busy = False  # between begin and rest
         self._spoiled = False
-        self._rested = 0.0  # loop time
+        self.rested = 0.0  # loop time at which the last exchange was over
         self._patience = math.inf  # seconds that the origin keeps it open when idle
         self._pieces: deque[bytes] = deque()
         self._held = 0  # bytes in _pieces
@@ -78,7 +79,8 @@ class Link(asyncio.Protocol):
         self._salvage()
         if not self._ended:
             self._ended = True
-            self._failure = _terminated(str(exc or "the connection is closed"))
+            why = str(exc or "the connection is closed")
+            self._failure = OriginFailure("connection_terminated", why, sent=True)
         self.transport = None
         if self._alarm is not None:
             self._alarm.cancel()
@@ -93,8 +95,6 @@ class Link(asyncio.Protocol):
         self._writing_paused = False
         if self._writer is not None and not self._writer.done():
             self._writer.set_result(None)
-
-    # What the pool asks
 
     def is_connected(self) -> bool:
         return self.transport is not None and not self.transport.is_closing()
@@ -127,7 +127,7 @@ class Link(asyncio.Protocol):
         """
         if not self.exchanges:
             return True
-        if self._loop.time() - self._rested >= min(idle, self._patience):
+        if self._loop.time() - self.rested >= min(idle, self._patience):
             return False
         return self.is_connected() and not self._poller.poll(0)
 
@@ -144,7 +144,7 @@ class Link(asyncio.Protocol):
         """
         self._busy = False
         self._drop_ear()
-        self._rested = self._loop.time()
+        self.rested = self._loop.time()
         self._patience = math.inf if patience is None else patience - 1.0
         if self._pieces or not persistent:
             self._spoiled = True
@@ -189,11 +189,26 @@ class Link(asyncio.Protocol):
                 some.append(pieces.popleft())
                 size += len(some[-1])
             data = b"".join(some)
-        self._held -= len(data)
+        self._took(len(data))
+        return data
+
+    def take(self, length: int) -> bytes | None:
+        """The next *length* bytes, if they came in one piece; None: they are to be received."""
+        pieces = self._pieces
+        if not pieces or len(pieces[0]) < length:
+            return None
+        data = pieces.popleft()
+        if len(data) > length:
+            pieces.appendleft(data[length:])
+            data = data[:length]
+        self._took(length)
+        return data
+
+    def _took(self, length: int) -> None:
+        self._held -= length
         if self._reading_paused and self._held < _LOW and self.transport is not None:
             self._reading_paused = False
             self.transport.resume_reading()
-        return data
 
     def unread(self, data: bytes) -> None:
         """Put *data* back in front of what is to be received."""
@@ -267,9 +282,8 @@ class Link(asyncio.Protocol):
     async def listen(self) -> None:
         """Let what has arrived be read before more is written."""
         for _ in range(4):
-            if not self.is_connected() or self._reading_paused:
-                return
-            if not (self._pieces or self._poller.poll(0)):
+            quiet = not (self._pieces or self._poller.poll(0))
+            if quiet or not self.is_connected() or self._reading_paused:
                 return
             await asyncio.sleep(0)
 
@@ -284,7 +298,3 @@ class Link(asyncio.Protocol):
                 self.fail(OriginFailure("connection_write_timeout", status=504, sent=True))
             finally:
                 self._writer = None
-
-
-def _terminated(detail: str) -> OriginFailure:
-    return OriginFailure("connection_terminated", detail, sent=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from vary_proxy.core import syntax
+from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import Fields, Pair, Response
 from vary_proxy.origin import OriginFailure
 
@@ -26,8 +27,11 @@ _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\0\r\n]*\r\n\Z")
 _CHUNK_LINE = 4096  # bytes of a chunk-size line with its extensions
 _NAMES: dict[bytes, bytes] = {}  # names as sent -> lower case: a token, checked once
 _NAMES_KEPT = 2048
+_LINES: dict[bytes, Pair] = {}  # lines as sent that many responses have -> what was read of them
+_LINES_KEPT = 2048
+_LONGEST_KEPT = 256
+_ONCE = frozenset((b"etag", b"last-modified", b"content-length", b"set-cookie", b"location"))
 _ABOUT_FRAMING = frozenset((b"content-length", b"transfer-encoding", b"connection"))
-_DECISIVE = _ABOUT_FRAMING | {b"keep-alive"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +120,23 @@ def _status_line(line: bytes) -> tuple[int, bytes, int]:
 
 
 def _pairs(lines: list[bytes]) -> tuple[Pair, ...]:
-    known = _NAMES.get
-    pairs: list[Pair] = []
-    for line in lines:
-        raw, colon, value = line.partition(b":")
-        name = known(raw)
-        if name is None:
-            name = _learn(raw, colon)
-        if name:
-            pairs.append((name, value.strip(b" \t")))
-    return tuple(pairs)
+    return tuple([pair for line in lines if (pair := _LINES.get(line) or _pair(line))])
+
+
+def _pair(line: bytes) -> Pair | None:
+    """Name and value of a field line; None when it is to be dropped."""
+    raw, colon, value = line.partition(b":")
+    name = _NAMES.get(raw)
+    if name is None:
+        name = _learn(raw, colon)
+    if not name:
+        return None
+    pair = (name, value.strip(b" \t"))
+    if len(line) <= _LONGEST_KEPT and name not in _ONCE:
+        if len(_LINES) >= _LINES_KEPT:
+            _LINES.clear()
+        _LINES[line] = pair
+    return pair
 
 
 def _learn(raw: bytes, colon: bytes) -> bytes:
@@ -164,27 +175,22 @@ def _unfold(lines: list[bytes]) -> list[bytes]:
 
 def read_framing(response: Response, minor: int, method: bytes) -> tuple[Response, Framing]:
     """*response* with at most one Content-Length, and where its body ends (RFC 9112 §6.3)."""
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    connection: list[bytes] = []
+    fields = response.fields
+    lengths = fields.lines(b"content-length")
+    codings = fields.lines(b"transfer-encoding")
     patience: float | None = None
-    for name, value in [pair for pair in response.fields.items if pair[0] in _DECISIVE]:
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-        elif name == b"connection":
-            connection.append(value)
-        elif match := _KEEP_ALIVE.search(value):
+    for value in fields.lines(b"keep-alive"):
+        if match := _KEEP_ALIVE.search(value):
             patience = float(match[1])
     if codings and (codings[0].lower() != b"chunked" or len(codings) > 1 or lengths or not minor):
         raise malformed("Transfer-Encoding is not just chunked, or not alone")
     length = _length(lengths) if lengths else None
-    if length is not None and lengths != [b"%d" % length]:
-        fields = response.fields.replaced(b"content-length", b"%d" % length)
+    if length is not None and lengths != (b"%d" % length,):
+        fields = fields.replaced(b"content-length", b"%d" % length)
         response = Response(response.status, fields, response.reason)
     length, chunked, whole = _extent(response.status, method, length, chunked=bool(codings))
-    return response, Framing(length, chunked, whole and _persists(connection, minor), patience)
+    persistent = whole and _persists(fields.combined(b"connection"), minor)
+    return response, Framing(length, chunked, persistent, patience)
 
 
 def _extent(
@@ -201,7 +207,9 @@ def _extent(
     return length, chunked, chunked or length is not None
 
 
-def _length(lines: list[bytes]) -> int:
+def _length(lines: tuple[bytes, ...]) -> int:
+    if len(lines) == 1 and len(lines[0]) < len(str(MAX_LENGTH)) and lines[0].isdigit():
+        return int(lines[0])
     values = {value.strip(b" \t") for line in lines for value in line.split(b",")}
     if not all(value.isdigit() and len(value) <= 20 for value in values):
         raise malformed("Content-Length is malformed")
@@ -211,12 +219,17 @@ def _length(lines: list[bytes]) -> int:
     return numbers.pop()
 
 
-def _persists(connection: list[bytes], minor: int) -> bool:
+def _persists(said: bytes | None, minor: int) -> bool:
     """Whether the connection outlives the response (RFC 9112 §9.3)."""
-    if not connection:
+    if said is None:
         return minor > 0
-    options = syntax.members(b",".join(connection).lower())
+    options = _options(said)
     return b"close" not in options and (minor > 0 or b"keep-alive" in options)
+
+
+@remembered
+def _options(said: bytes) -> frozenset[bytes]:
+    return frozenset(syntax.members(said.lower()))
 
 
 class Chunks:

@@ -23,23 +23,21 @@ def request_head(request: Request, *, has_body: bool) -> bytes:
     target = request.target
     if not target or _UNSENDABLE.search(target) or _UNSENDABLE.search(request.method):
         raise OriginFailure("http_request_error", "the request line cannot be sent")
-    lines = [
-        b"%b %b HTTP/1.1\r\n" % (request.method, target),
-        b"Host: %b\r\n" % request.authority,
+    lines = [b"%b %b HTTP/1.1" % (request.method, target), b"Host: " + request.authority]
+    lines += [
+        (_usual if len(name) <= _USUAL else _label)(name) + value
+        for name, value in request.fields.items
+        if name not in _FRAMED_HERE
     ]
-    for name, value in request.fields.items:
-        if name not in _FRAMED_HERE:
-            label = _usual(name) if len(name) <= _USUAL else _label(name)
-            lines.append(label + value + b"\r\n")
     if has_body and request.body_length is None:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        lines.append(b"Transfer-Encoding: chunked")
     elif has_body or request.body_length == 0 or request.method in _BODY_EXPECTED:
-        lines.append(b"Content-Length: %d\r\n" % (request.body_length or 0))
-    lines.append(b"\r\n")
-    head = b"".join(lines)
-    if head.count(b"\n") != len(lines) or head.count(b"\r") != len(lines) or b"\0" in head:
+        lines.append(b"Content-Length: %d" % (request.body_length or 0))
+    ends = len(lines) - 1
+    head = b"\r\n".join(lines)
+    if head.count(b"\n") != ends or head.count(b"\r") != ends or b"\0" in head:
         raise OriginFailure("http_request_error", "a CR, LF or NUL in the request head")
-    return head
+    return head + b"\r\n\r\n"
 
 
 def _label(name: bytes) -> bytes:

@@ -8,7 +8,7 @@ whole; in every other case it is ended. RFC 9112 §6.3, §9.3.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import cast
 
 from aiohttp.connector import Connection
@@ -25,10 +25,12 @@ class HttpResponse:
     __slots__ = (
         "_connection",
         "_framing",
+        "_give_back",
         "_idle",
         "_limits",
         "_link",
         "_upload",
+        "at_hand",
         "close_delimited",
         "head",
         "length",
@@ -42,7 +44,9 @@ class HttpResponse:
         upload: asyncio.Task[bool] | None,
         limits: Limits,
         idle: float,
+        give_back: Callable[[Connection], None],
     ) -> None:
+        """*give_back* takes the connection once the body is whole, if it can take a request."""
         self.head = head
         self.length = framing.length
         self.close_delimited = framing.length is None and not framing.chunked
@@ -52,8 +56,14 @@ class HttpResponse:
         self._upload = upload
         self._limits = limits
         self._idle = idle
+        self._give_back = give_back
+        self.at_hand: bytes | None = None  # the body, where all of it came with the head
         if self.length == 0:
             self._finish()
+        elif self.length is not None and upload is None:
+            self.at_hand = self._link.take(self.length)
+            if self.at_hand is not None:
+                self._finish()
 
     def chunks(self) -> AsyncIterator[bytes]:
         if self._framing.chunked:
@@ -62,6 +72,9 @@ class HttpResponse:
 
     async def _counted(self) -> AsyncIterator[bytes]:
         left = self.length or 0
+        if self.at_hand is not None:
+            left = 0
+            yield self.at_hand
         while left:
             data = await self._receive()
             if not data:
@@ -117,7 +130,10 @@ class HttpResponse:
         sent = upload is None or (upload.done() and not upload.cancelled() and upload.result())
         self._link.rest(persistent=framing.persistent and sent, patience=framing.patience)
         connection, self._connection = self._connection, None
-        connection.release()
+        if self._link.should_close or not self._link.is_connected():
+            connection.close()
+        else:
+            self._give_back(connection)
         if upload is not None:
             upload.cancel()
 

@@ -72,6 +72,15 @@ class OriginResponse(Protocol):
         """Give the connection back when the body was read to its end; else end it."""
 
 
+def at_hand(response: OriginResponse) -> bytes | None:
+    """The body of *response* where all of it came with the head, and nothing is left to close.
+
+    None: it is to be read in chunks. A small body is so spared a task and a write of its own.
+    """
+    body: bytes | None = getattr(response, "at_hand", None)
+    return body
+
+
 class Origin(Protocol):
     @property
     def naming(self) -> Naming: ...

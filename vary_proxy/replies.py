@@ -19,7 +19,7 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.resuming import Resume, steadily
 from vary_proxy.spool import Spool, SpoolReader
 from vary_proxy.store.base import Store
@@ -147,11 +147,13 @@ def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheSta
     dressed = delivery.chained(
         walk.dressed(vary.dress(fields, effective)), replace(status, fwd_status=head.status)
     )
+    body = at_hand(response)
     return Reply(
         head.status,
         dressed,
         head.reason,
-        stream=_Passing(response),
+        chunks=() if body is None else (body,),
+        stream=_Passing(response) if body is None else None,
         bodiless=walk.request.method == b"HEAD" or head.status in delivery.BODILESS,
         record=walk.record,
     )

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 import trustme
@@ -26,6 +27,7 @@ from tests.wire.raworigin import (
 )
 from vary_proxy.core.message import Response
 from vary_proxy.httpclient import HttpOrigin
+from vary_proxy.httplink import Link
 from vary_proxy.origin import OriginFailure
 
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
@@ -270,10 +272,9 @@ async def test_a_timeout_on_a_reused_connection_is_no_reason_to_ask_again() -> N
 
 def rested(http: HttpOrigin, seconds: float) -> None:
     """Make every idle connection of *http* have rested for *seconds*."""
-    assert http._pool is not None
-    for links in http._pool._conns.values():
-        for link, _ in links:
-            link._rested -= seconds  # type: ignore[attr-defined]
+    assert http._idle is not None
+    for connection in http._idle._resting:
+        cast(Link, connection.protocol).rested -= seconds
 
 
 @pytest.mark.parametrize(
