@@ -23,8 +23,8 @@ from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
 from vary_proxy.store.slot import Slot
 
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
-_MOST_LINES = 16384  # first lines that answers are known for
-_MOST_HELD = 12288  # answers in all; one is about 4 KiB
+_MOST_HELD = 12288  # answers in all
+_ROOM = 8192  # bytes that an answer takes at most, with the view of it
 _MOST_ANSWERS = 64  # for one of them
 
 # Fields that change what is answered beyond selecting a variant; a request with one of the
@@ -116,11 +116,19 @@ Given = tuple[Sequence[Buffer], Reply, int, float, Answer | Edge]
 
 
 class Hot:
-    """*ruled* are names of fields that some rule looks at. *clock* gives Unix seconds."""
+    """*ruled* are names of fields that some rule looks at. *clock* gives Unix seconds.
+
+    What is known takes no more than about *room* bytes, in ``most`` answers.
+    """
 
     def __init__(
-        self, store: Peekable, clock: Callable[[], float], ruled: Iterable[bytes] = ()
+        self,
+        store: Peekable,
+        clock: Callable[[], float],
+        ruled: Iterable[bytes] = (),
+        room: int = _MOST_HELD * _ROOM,
     ) -> None:
+        self.most = min(_MOST_HELD, room // _ROOM)
         self._store = store
         self._clock = clock
         self._ruled = tuple(ruled)
@@ -280,6 +288,6 @@ class Hot:
         values = tuple([found.get(name) for name in line.names])
         self._held += values not in line.answers
         line.answers[values] = answer
-        while self._held > _MOST_HELD or len(self._lines) > _MOST_LINES:
+        while self._held > self.most or len(self._lines) > self.most:
             _, oldest = self._lines.popitem(last=False)
             self._held -= len(oldest.answers)

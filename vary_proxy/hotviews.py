@@ -22,7 +22,6 @@ from vary_proxy.observing import Observers
 from vary_proxy.store.slot import Slot
 
 LARGEST = 2048  # bytes of content that are worth a copy of their own
-_MOST = 12288  # views
 _LATE = 0.98  # part of a second after which it is counted
 
 # Scheme, first line, and names and values of the lines of interest.
@@ -74,7 +73,7 @@ class Views:
             return
         view = self._views[form] = View(line, found, request)
         view.take(given)
-        if len(self._views) > _MOST:
+        if len(self._views) > self._hot.most:
             self._views.popitem(last=False)
 
     def renewed(self, form: Form, view: View) -> bool:
