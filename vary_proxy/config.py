@@ -37,6 +37,7 @@ class Loaded:
     warnings: tuple[str, ...] = ()
     path: Path | None = None
     private: frozenset[str] = frozenset()  # paths whose values came from files: not to be shown
+    files: Mapping[Path, bytes] = field(default_factory=dict)  # that, and their fingerprints
 
 
 Overrides = Mapping[str, str] | Sequence[Override]
@@ -76,12 +77,13 @@ def loads(
     root = yaml12.compose(data, name)
     given, warnings = from_environ(environ, root)
     root = apply(root, [*given, *_as_overrides(overrides)])
-    reader = Reader(Expansion(environ, Path(name).parent))
+    expansion = Expansion(environ, Path(name).parent)
+    reader = Reader(expansion)
     empty = yaml12.Mapping(name or "no configuration file")
     read = reader.struct(Settings, _document(root, empty), "")
     problems = list(reader.problems)
     if read is FAILED:
-        raise ConfigError(problems)
+        raise ConfigError(problems, expansion.files)
     settings: Settings = read
     unread = {problem.path for problem in problems}
     policies, refused = cors_policies(settings, reader.places)
@@ -91,7 +93,7 @@ def loads(
         *missing(settings, reader.places),
     ]
     if problems:
-        raise ConfigError(sorted(problems, key=_order))
+        raise ConfigError(sorted(problems, key=_order), expansion.files)
     warnings += cautions(settings, reader.places)
     rules = compile_rules(settings, policies, reader.places)
     return Loaded(
@@ -101,6 +103,7 @@ def loads(
         warnings,
         Path(name) if name else None,
         frozenset(reader.private),
+        expansion.files,
     )
 
 

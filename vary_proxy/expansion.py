@@ -7,6 +7,7 @@ private: never shown or repeated.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,6 +23,7 @@ class Expansion:
     def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
         self.environ = environ
         self.directory = directory
+        self.files: dict[Path, bytes] = {}  # that were referred to: the fingerprint of each
 
     def expand(self, text: str) -> str:
         """*text* with every reference filled in, once. Raises Wrong."""
@@ -59,8 +61,9 @@ class Expansion:
         return value
 
     def _file(self, name: str) -> str:
+        path = self.directory / name
+        self.files[path] = b""
         try:
-            path = self.directory / name
             # A pipe could be waited on for ever.
             content = None if path.exists() and not path.is_file() else _head(path)
         except (OSError, ValueError) as error:
@@ -68,12 +71,26 @@ class Expansion:
             raise Wrong(f"cannot read the file {name}: {reason}", "correct the path") from None
         if content is None:
             raise Wrong(f"{name} is not a regular file", "name a file")
+        self.files[path] = fingerprint(content)
         if len(content) > _MAX_FILE:
             raise Wrong(f"the file {name} is larger than {_MAX_FILE} bytes", "name a smaller one")
         try:
             return content.decode().removesuffix("\n").removesuffix("\r")
         except UnicodeDecodeError:
             raise Wrong(f"the file {name} is not UTF-8 text", "save it as UTF-8") from None
+
+
+def fingerprint(content: bytes) -> bytes:
+    """What tells one content from another."""
+    return hashlib.blake2b(content, digest_size=16).digest()
+
+
+def fingerprint_now(path: Path) -> bytes:
+    """That of the file as it is; empty where there is none, or none to be read."""
+    try:
+        return fingerprint(_head(path)) if path.is_file() else b""
+    except (OSError, ValueError):
+        return b""
 
 
 def _head(path: Path) -> bytes:

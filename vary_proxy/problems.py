@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+
+_NONE: Mapping[Path, bytes] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,13 @@ class Problem:
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used; ``problems`` are all that were found, in file order."""
+    """The configuration cannot be used; ``problems`` are all that were found, in file order.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    ``files`` are those that it refers to, with their fingerprints: another content may mend it.
+    """
+
+    def __init__(self, problems: Iterable[Problem], files: Mapping[Path, bytes] = _NONE) -> None:
+        self.files = dict(files)
         self.problems = tuple(dict.fromkeys(problems))
         super().__init__("\n".join(map(str, self.problems)))
 

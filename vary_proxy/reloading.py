@@ -3,7 +3,7 @@
 A reload reads the file again in a thread, and hands over what it came to in one step of the
 event loop. What a running process cannot change (listeners, the store, workers) is named
 instead. A file that cannot be used changes nothing: the old rules go on, and the log says why
-with file and line. The same watch looks at certificates.
+with file and line. The same watch looks at certificates, and at the files that values come from.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from vary_proxy.config import ConfigError, Loaded
+from vary_proxy.expansion import fingerprint_now
 from vary_proxy.layer import Reached
 from vary_proxy.origin import Origin
 from vary_proxy.settings import Settings
@@ -73,6 +74,7 @@ class Reloader:
         self._take = take
         self._turn = asyncio.Lock()
         self._seen = digest(self._path)
+        self._files = dict(started.files)
 
     async def reload(self) -> ReloadOutcome:
         """Read the configuration again and change over to it, if it can be used."""
@@ -82,11 +84,13 @@ class Reloader:
                 loaded = await asyncio.to_thread(self._reread)
                 self._take(loaded)
             except ConfigError as error:
+                self._files = error.files or self._files
                 return self._refused(tuple(map(str, error.problems)))
             except Exception as error:  # whatever it is, the old rules go on
                 _log.exception("the configuration could not be taken")
                 return self._refused((f"{type(error).__name__}: {error}",))
             self.last_ok = True
+            self._files = dict(loaded.files)
             outcome = ReloadOutcome(
                 True, (), loaded.warnings, tuple(fixed(self._started, loaded.settings))
             )
@@ -94,12 +98,16 @@ class Reloader:
             return outcome
 
     async def look(self) -> None:
-        """Reload if the file's content is not what it was."""
-        if self._path is None:
+        """Reload if the content of the file, or of one that it refers to, is not what it was."""
+        if self._path is None and not self._files:
             return
-        now = await asyncio.to_thread(digest, self._path)
-        if now != self._seen:
+        if await asyncio.to_thread(self._has_changed):
             await self.reload()
+
+    def _has_changed(self) -> bool:
+        return digest(self._path) != self._seen or any(
+            fingerprint_now(path) != was for path, was in tuple(self._files.items())
+        )
 
     def _refused(self, problems: tuple[str, ...]) -> ReloadOutcome:
         self.last_ok = False

@@ -233,3 +233,47 @@ async def test_a_file_that_is_touched_only_is_not_reloaded(
             await until(lambda: app.loaded is not loaded)
             assert caplog.text.count("the configuration was reloaded") == 1
             watch.cancel()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_secret_that_is_swapped_is_taken_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As Kubernetes changes a mounted Secret: by one symbolic link, times kept."""
+    async with origin("A") as a:
+        secret, data = tmp_path / "secret", tmp_path / "secret" / "..data"
+        secret.mkdir()
+        for version in ("one", "two"):
+            (secret / version).mkdir()
+            (secret / version / "site").write_text(f"https://{version}.example\n")
+            os.utime(secret / version / "site", (1, 1))
+        data.symlink_to("one")
+        (secret / "site").symlink_to("..data/site")
+        path = tmp_path / "p.yaml"
+        written(path, a)
+        path.write_text(path.read_text().replace('"*"', '"${file:secret/site}"'))
+        async with running(path) as (app, port):
+            watch = asyncio.ensure_future(app.watch())
+            client = await Client.at(port)
+
+            async def allowed(site: str) -> bool:
+                origin = f"https://{site}.example"
+                answer = await client.get("/x", f"Origin: {origin}")
+                return answer.fields.get("access-control-allow-origin") == origin
+
+            assert await allowed("one")
+            (secret / "new").symlink_to("two")
+            (secret / "new").rename(data)
+            await until(lambda: "the configuration was reloaded" in caplog.text)
+            assert await allowed("two")
+            assert not await allowed("one")
+            data.unlink()  # gone for a moment: the old configuration goes on
+            await until(lambda: not app.last_reload_ok)
+            assert await allowed("two")
+            data.symlink_to("one")
+            await until(lambda: app.last_reload_ok)
+            assert await allowed("one")
+            await asyncio.sleep(0.1)
+            assert caplog.text.count("the configuration was reloaded") == 2
+            assert "one.example" not in caplog.text  # a secret is never told
+            watch.cancel()
