@@ -163,6 +163,11 @@ def _store(tally: Tally, stats: StoreStats) -> Iterator[Metric]:
             _observed(duration, (op,), timed)
         yield duration
         yield _counted("store_errors", "Operations that failed.", tally.failures, "op", "kind")
+        yield _gauge(
+            "store_available",
+            "0 while the shared store is not asked, because it failed.",
+            float(stats.available),
+        )
 
 
 def _origins(tally: Tally) -> Iterator[Metric]:

@@ -25,6 +25,7 @@ _NOT_SUMMED: dict[str, _Combine] = {
     "vary_proxy_build_info": max,
     "vary_proxy_config_last_reload_successful": min,
     "vary_proxy_origin_healthy": min,
+    "vary_proxy_store_available": min,
     "vary_proxy_cache_variants": _mean,
     "process_start_time_seconds": min,
     "process_max_fds": min,

@@ -83,7 +83,8 @@ def joined(several: list[Seen]) -> Seen:
             *(
                 sum(getattr(one.stats, name) for one in several)
                 for name in ("bytes", "resources", "stored_responses", "evictions")
-            )
+            ),
+            available=all(one.stats.available for one in several),
         ),
         started=min(one.started for one in several),
         reloaded=all(one.reloaded for one in several),

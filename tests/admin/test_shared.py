@@ -142,9 +142,11 @@ async def test_operations_on_the_store_are_timed_and_their_failures_counted(
         await proxy.get("/a")
         assert "vary_proxy_store_duration_seconds_count{op=" in await proxy.metrics()
         assert "vary_proxy_store_errors_total{" not in await proxy.metrics()
+        assert "\nvary_proxy_store_available 1.0\n" in await proxy.metrics()
         server.kill()
         assert (await proxy.get("/b")).status == 200
         assert "vary_proxy_store_errors_total{kind=" in await proxy.metrics()
+        assert "\nvary_proxy_store_available 0.0\n" in await proxy.metrics()
         assert (await proxy.ask(f"{proxy.probes}/readyz")).status == 200  # the origin answers
     finally:
         server.kill()

@@ -32,6 +32,7 @@ class StoreStats:
     resources: int = 0
     stored_responses: int = 0
     evictions: int = 0
+    available: bool = True  # False while the store behind the memory is not asked
 
 
 @dataclass(frozen=True, slots=True)

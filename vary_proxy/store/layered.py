@@ -182,6 +182,7 @@ class LayeredStore:
             resources=held.resources,
             stored_responses=held.stored_responses,
             evictions=held.evictions,
+            available=self.shared.breaker.readable,
         )
 
     async def close(self) -> None:
