@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance soak judge fuzz bench lint format clean system
+.PHONY: help run test conformance soak judge fuzz audit bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ judge: $(DEV) system ## a million answers among all faults, judged byte by byte 
 fuzz: $(DEV) ## any bytes into every parser, a minute each (VARY_PROXY_FUZZ_SECONDS=1200)
 	$(BIN)/python -m tests.hold.fuzz_parsers
 	$(BIN)/python -m tests.hold.fuzz_coverage $(ARGS)
+
+audit: $(DEV) ## known vulnerabilities in what users install, by PyPI's advisories, else OSV's
+	@$(SETUP) pip -e '.[dev,audit]'
+	$(BIN)/python -m tests.setup.audit
 
 lint: $(DEV) ## format check, lint and types
 	$(BIN)/ruff format --check .
