@@ -29,7 +29,7 @@ def command() -> None:
     """
 
 
-@command.command("s3-cors")
+@command.command("s3-cors", short_help="The CORS configuration of a bucket.")
 @click.argument("file")
 @click.option("--origin", metavar="URL", help="Where the bucket is. [default: $BUCKET_URL]")
 @_STRICT
@@ -77,7 +77,7 @@ def _write(convert: Callable[[], Writing], strict: bool) -> int:
     return 1 if strict and made.left_out else 0
 
 
-@command.command("nginx-s3-gateway")
+@command.command("nginx-s3-gateway", short_help="The variables of nginx-s3-gateway.")
 @click.argument("file", required=False)
 @_STRICT
 def nginx_s3_gateway(file: str | None, strict: bool) -> int:
@@ -96,7 +96,7 @@ def nginx_s3_gateway(file: str | None, strict: bool) -> int:
     return _write(convert, strict)
 
 
-@command.command("ingress-nginx")
+@command.command("ingress-nginx", short_help="Ingress manifests for ingress-nginx.")
 @click.argument("file")
 @_STRICT
 def ingress_nginx(file: str, strict: bool) -> int:

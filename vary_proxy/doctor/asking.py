@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
 import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -95,7 +96,7 @@ class Asker:
         except TimeoutError:
             raise Unanswered(f"no whole answer within {self._manner.timeout:g} s") from None
         except OriginFailure as failure:
-            raise Unanswered(str(failure)) from None
+            raise Unanswered(re.sub(r" ssl:\S+ ", " ", str(failure))) from None
         return Exchange(probe, probe.method, target, sent, answer)
 
     def _fields(self, probe: Probe) -> Pairs:

@@ -1,8 +1,8 @@
 """Every finding that there is: how bad, what it is, why it matters, what cures it.
 
-``cure`` names what of vary-proxy makes it disappear: ``repair`` is the default, ``override`` a
-rule that owns the CORS fields, ``synthesize`` preflights answered by that rule, and
-so on by the names in ``entry.RULES``; empty where only the server itself can be mended.
+``cure`` names what of vary-proxy makes it disappear, by the names in ``entry.RULES``: ``repair``
+is the default, ``override`` a rule that owns the CORS fields and answers preflights; it is empty
+where only the server itself can be mended.
 """
 
 from __future__ import annotations
@@ -203,42 +203,42 @@ CATALOGUE = {
         "Browsers want a status of 200 to 299 and Access-Control-Allow-Origin: else no request "
         "with a header or method of its own is ever sent.",
         "answer OPTIONS before authentication, redirects and method checks",
-        "synthesize",
+        "override",
     ),
     "PF202": Entry(
         "warning",
         "Access-Control-Max-Age is missing, or short",
         "Browsers forget the answer after 5 seconds: nearly every request is sent twice.",
         "send 600 to 7200 (Chromium's cap; Firefox takes 86400, Safari 600)",
-        "synthesize",
+        "override",
     ),
     "PF203": Entry(
         "warning",
         "Access-Control-Max-Age is no number of seconds",
         "Browsers ignore it and remember the answer for 5 seconds.",
         "send digits only",
-        "synthesize",
+        "override",
     ),
     "PF204": Entry(
         "info",
         "The preflight is asked to authenticate",
         "Browsers never send credentials with it, so it can never be answered.",
         "answer OPTIONS before authentication",
-        "synthesize",
+        "override",
     ),
     "PF205": Entry(
         "info",
         "Preflight answers say nothing to CDNs that keep them",
         "Without Cache-Control a CDN that is told to cache OPTIONS guesses, or does not.",
         "send Cache-Control: public, max-age=… with them, if your CDN keeps OPTIONS",
-        "synthesize",
+        "preflights",
     ),
     "PF206": Entry(
         "info",
         "Private Network Access is answered",
         "Browsers ask their users instead by now, and no longer send this question.",
         "leave it out",
-        "synthesize",
+        "override",
     ),
     "CA301": Entry(
         "warning",

@@ -27,11 +27,14 @@ RULES = {
         "    cors: {policy: site, mode: override}\n"
         "    preflight: synthesize"
     ),
-    "synthesize": (
+    "preflights": (
+        "cors:\n"
+        '  site: {origins: ["https://app.example"], methods: [GET, HEAD], max_age: 2h,\n'
+        "    preflight_cache_control: true}\n"
         "rules:\n"
         '  - match: {path: "/**"}\n'
         "    cors: {policy: site, mode: override}\n"
-        "    preflight: synthesize    # answered here, by the policy"
+        "    preflight: synthesize"
     ),
     "names": (
         "defaults:    # with the name that is lost, here Accept-Encoding\n"

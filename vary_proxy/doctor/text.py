@@ -43,7 +43,20 @@ def _target(target: Record, paint: Paint, verbose: bool) -> Iterator[str]:
         yield from finding_lines(finding, paint, verbose=verbose)
     if not opinion["findings"]:
         yield _INDENT + paint("nothing to find fault with", "good")
+    yield from _rules(opinion["findings"], paint)
     yield ""
+
+
+def _rules(findings: list[Record], paint: Paint) -> Iterator[str]:
+    """What of vary-proxy cures which of *findings*, each rule once."""
+    rules: dict[str, list[str]] = {}
+    for one in findings:
+        if one["rule"]:
+            rules.setdefault(one["rule"], []).append(one["id"])
+    for rule, ids in rules.items():
+        yield ""
+        yield f"  vary-proxy in front cures {' '.join(ids)} by"
+        yield from (_INDENT + paint(line, "code") for line in rule.splitlines())
 
 
 def _changes(target: Record, paint: Paint) -> Iterator[str]:
@@ -72,35 +85,36 @@ def finding_lines(finding: Record, paint: Paint = plain, *, verbose: bool = Fals
     yield f"{_INDENT}seen    {safe(finding['detail'])}"
     yield f"{_INDENT}why     {finding['why']}"
     yield f"{_INDENT}cure    {finding['remedy']}"
-    for at, line in enumerate(finding["rule"].splitlines()):
-        yield f"{_INDENT}{'        ' if at else 'rule    '}{paint(line, 'code')}"
+    said = f"{finding['title']} {finding['detail']}".lower()
     for one in finding["evidence"] if verbose else finding["evidence"][:2]:
-        yield from _evidence(one, paint, verbose)
+        yield from _evidence(one, paint, None if verbose else said)
 
 
-def _evidence(one: Record, paint: Paint, verbose: bool) -> Iterator[str]:
+def _evidence(one: Record, paint: Paint, said: str | None) -> Iterator[str]:
+    """A request and its answer; of their fields those that *said* is about, None: all."""
     request, response = one["request"], one["response"]
-    usual = () if verbose else ("accept", "user-agent")
+    usual = () if said is None else ("accept", "user-agent")
     asked = "".join(
         f"  {name}: {value}" for name, value in request["fields"] if name.lower() not in usual
     )
     yield _INDENT + paint(safe(f"> {request['method']} {request['url']}{asked}"), "dim")
-    wanted = [
-        f"{name}: {value}"
+    wanted = "".join(
+        f"  {name}: {value}"
         for name, value in response["fields"]
-        if verbose or name in _TELLING or name.startswith("access-control-")
-    ]
-    yield _INDENT + paint(safe(f"< {response['status']}  {'  '.join(wanted)}"), "dim")
+        if said is None or name in _TELLING or name in said
+    )
+    yield _INDENT + paint(safe(f"< {response['status']}{wanted}"), "dim")
 
 
-_TELLING = ("vary", "age", "etag", "location", "cache-status", "x-cache", "timing-allow-origin")
+_TELLING = ("vary", "access-control-allow-origin", "access-control-allow-credentials",
+            "location", "cache-status", "x-cache", "x-cache-status", "cf-cache-status")  # fmt: skip
 
 
 def _sum(report: Record) -> str:
     counted = [f"{many} {name}" for name, many in report["summary"].items() if many]
     told = ", ".join(counted) or "nothing found"
     if report["unreached"]:
-        told += f"; {report['unreached']} not reached"
+        return f"{told}; {report['unreached']} not reached"
     return f"{told}; {'failed' if report['failed'] else 'passed'} (--fail-on {report['fail_on']})"
 
 
