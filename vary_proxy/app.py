@@ -84,9 +84,8 @@ class App:
         self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self._take)
         options = server_options(loaded.settings.server, loaded.rules.fallback)
         lane = FastLane(self.hot, self.observers, self._believes, clock)
-        self._bound = lane.bound
+        self.eyes.settle, self._bound = lane.settle, lane.bound
         self._bound(options.head)
-        self.eyes.settle = lane.settle
         answer = self._tracer.handler(self._answer)
         self.server = Server(answer, options, self.observers.tell, lane if fast else None)
         self._access: AccessLog | None = None

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from vary_proxy.listening import bind_path, bound, host_and_port, refused, spell
+from vary_proxy.listening import OPEN_TO_ALL, bind_path, bound, host_and_port, refused, spell
 from vary_proxy.logfile import Turns
 from vary_proxy.settings import Address, Settings
 
@@ -76,7 +76,7 @@ def reserve(settings: Settings, workers: int) -> Inherited:
     try:
         for at, one in enumerate(settings.listen):
             if one.address.path is not None:
-                made.sockets[f"listen[{at}]"] = _listening(made, one.address)
+                made.sockets[f"listen[{at}]"] = _listening(made, one.address, OPEN_TO_ALL)
                 made.ports.append([])
             else:
                 made.ports.append(_reserve_ports(made, str(one.address)))
@@ -107,10 +107,10 @@ def _reserve_ports(made: Inherited, address: str) -> list[str]:
     return [spell(sock, address) for sock in sockets]
 
 
-def _listening(made: Inherited, address: Address) -> socket.socket:
+def _listening(made: Inherited, address: Address, mode: int = 0o600) -> socket.socket:
     try:
         if address.path is not None:
-            sock = bind_path(address.path)
+            sock = bind_path(address.path, mode)
             made._paths.append(address.path)
         else:
             sock, *more = bound(_found(str(address)), reuse_port=False)

@@ -1,7 +1,7 @@
 """Listening sockets: TCP and unix, plain and TLS, with and without the PROXY protocol.
 
-A listener that expects a PROXY header accepts by itself: the header comes before anything
-else, before a TLS handshake too, and nothing behind it may be read with it.
+A unix socket for traffic is open to every user of the machine, as a port is; any other is its
+owner's.
 """
 
 from __future__ import annotations
@@ -16,14 +16,12 @@ import stat
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from vary_proxy import proxyprotocol
-from vary_proxy.tasks import Tasks
+from vary_proxy.announced import Announced, Factory
 
 _BACKLOG = 2048
-_AT_ONCE = 64  # connections accepted in one turn of the loop
-_MOST_ANNOUNCING = 1024  # connections whose PROXY header is awaited at the same time
+OPEN_TO_ALL = 0o666  # as a port on the loopback interface is
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +48,14 @@ class ListenError(Exception):
         self.remedy = remedy
 
 
-class Factory(Protocol):
-    def __call__(self, client: str | None = None) -> asyncio.Protocol:
-        """A protocol for one connection; *client* is its address where it was announced."""
-
-
 class Doors:
     """The listening sockets of one server. *factory* makes a protocol for every connection."""
 
     def __init__(self, factory: Factory, head_timeout: float) -> None:
         self._factory = factory
         self._head_timeout = head_timeout
-        self._open: list[asyncio.Server | _Announced] = []
-        self._announced: list[_Announced] = []
+        self._open: list[asyncio.Server | Announced] = []
+        self._announced: list[Announced] = []
         self._paths: list[tuple[str, int]] = []  # unix sockets, with their inodes
 
     async def open(self, listener: Listener) -> list[str]:
@@ -80,7 +73,9 @@ class Doors:
         loop = asyncio.get_running_loop()
         for sock in sockets:
             if (believed := listener.announced) is not None:
-                door = _Announced(sock, self._factory, believed, self._head_timeout, more)
+                name = listener.address
+                sock.listen(_BACKLOG)
+                door = Announced(name, sock, self._factory, believed, self._head_timeout, more)
                 self._open.append(door)
                 self._announced.append(door)
             elif sock.family == socket.AF_UNIX:
@@ -100,7 +95,7 @@ class Doors:
     async def _bound(self, listener: Listener) -> list[socket.socket]:
         if listener.address.startswith("unix:"):
             path = listener.address.removeprefix("unix:")
-            sock = bind_path(path)
+            sock = bind_path(path, OPEN_TO_ALL)
             self._paths.append((path, os.stat(path).st_ino))
             return [sock]
         return await bind_port(listener.address, listener.reuse_port)
@@ -122,86 +117,16 @@ class Doors:
             await one.end()
 
 
-class _Announced:
-    """Accepts connections of which each begins with a PROXY header."""
+def bind_path(path: str, mode: int = 0o600) -> socket.socket:
+    """A socket bound to *path* for those whom *mode* lets write. Raises OSError.
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        factory: Factory,
-        believed: Callable[[str], bool],
-        timeout: float,
-        more: dict[str, Any],
-    ) -> None:
-        self._sock = sock
-        self._factory = factory
-        self._believed = believed
-        self._timeout = timeout
-        self._more = more
-        self._tasks = Tasks()
-        self._loop = asyncio.get_running_loop()
-        sock.listen(_BACKLOG)
-        sock.setblocking(False)
-        self._loop.add_reader(sock, self._accept)
-
-    def close(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._loop.remove_reader(self._sock)
-            self._sock.close()
-
-    async def end(self) -> None:
-        await self._tasks.close()
-
-    def _accept(self) -> None:
-        for _ in range(_AT_ONCE):
-            try:
-                sock, peer = self._sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError:  # out of descriptors: they are waited for
-                self._loop.remove_reader(self._sock)
-                self._loop.call_later(0.1, self._resume)
-                return
-            sock.setblocking(False)
-            address = str(peer[0]) if isinstance(peer, tuple) else ""
-            if self._believed(address) and len(self._tasks) < _MOST_ANNOUNCING:
-                self._tasks.spawn(self._admit(sock), "PROXY header")
-            else:
-                sock.close()
-
-    def _resume(self) -> None:
-        if self._sock.fileno() >= 0:
-            self._loop.add_reader(self._sock, self._accept)
-
-    async def _admit(self, sock: socket.socket) -> None:
-        loop = self._loop
-
-        async def receive(size: int) -> bytes:
-            data = b""
-            while len(data) < size:
-                more = await loop.sock_recv(sock, size - len(data))
-                if not more:
-                    raise proxyprotocol.Malformed("it ended early")
-                data += more
-            return data
-
-        try:
-            async with asyncio.timeout(self._timeout):
-                client = await proxyprotocol.read(receive)
-            await loop.connect_accepted_socket(lambda: self._factory(client), sock, **self._more)
-        except (proxyprotocol.Malformed, OSError):  # TimeoutError and TLS failures are OSErrors
-            sock.close()
-        except BaseException:
-            sock.close()
-            raise
-
-
-def bind_path(path: str) -> socket.socket:
-    """A socket bound to *path*; a file that nobody listens on gives way. Raises OSError."""
+    A file that nobody listens on gives way.
+    """
     _clear_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
+        os.chmod(path, mode)  # nobody can connect before it listens
     except BaseException:
         sock.close()
         raise
