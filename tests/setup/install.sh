@@ -20,6 +20,7 @@ curl:curl:curl
 node:nodejs:node
 npm:npm:node
 redis-server:redis-server:redis
+promtool:prometheus:prometheus
 memcached:memcached:memcached
 nginx:nginx-light:nginx
 wrk:wrk:wrk

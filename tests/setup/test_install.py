@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ["curl", "node", "npm", "redis-server", "memcached", "nginx", "wrk", "chromium"]
+PROGRAMS = [
+    "curl", "node", "npm", "redis-server", "promtool", "memcached", "nginx", "wrk", "chromium",
+]  # fmt: skip
 
 
 @pytest.fixture
