@@ -111,8 +111,8 @@ class Line:
         self.answers: dict[tuple[bytes | None, ...], Answer | Edge] = {}
 
 
-# What to write, for the log, bytes of content, until when, and what it was made of.
-Given = tuple[Sequence[Buffer], Reply, int, float, Answer | Edge]
+# What to write, for the log, bytes of content, until when, made of what, and with which head.
+Given = tuple[Sequence[Buffer], Reply, int, float, Answer | Edge, Head | Edge | None]
 
 
 class Hot:
@@ -149,7 +149,7 @@ class Hot:
         self._lines.clear()
         self._held = 0
         self._ruled = tuple(ruled)
-        self.watched |= set(self._ruled)
+        self.watched.update(self._ruled)
         for told in self.on_watch:
             told()
 
@@ -163,9 +163,10 @@ class Hot:
             return None
         now = self._clock()
         if type(known) is Edge:
-            return (known.at(now),), known.record, len(known.content), int(now) + 1.0, known
+            wire = known.at(now, 0.0, 0.0)
+            return (wire,), known.record, len(known.content), known.until, known, known
         assert isinstance(known, Answer)
-        if now >= known.ends or self._store.peek(known.key) is not known.resource:
+        if not self.holds(known, now):
             del line.answers[tuple(map(found.get, line.names))]
             self._held -= 1
             return None
@@ -174,11 +175,17 @@ class Hot:
         head = known.whole.at(now, known.born, known.ends)
         length = known.body.length
         if line.bodiless or not length:
-            return (head,), known.records[0], 0, known.whole.until, known
+            return (head,), known.records[0], 0, known.whole.until, known, known.whole
         chunks = self._store.chunks(known.key, known.body, 0, length)
         if chunks is None:
             return None
-        return (head, *chunks), known.records[0], length, known.whole.until, known
+        return (head, *chunks), known.records[0], length, known.whole.until, known, known.whole
+
+    def holds(self, known: Answer | Edge, now: float) -> bool:
+        """Whether *known* is still fresh, and what the store has; counts as a use of it."""
+        if known.resource is None:
+            return True
+        return now < known.ends and self._store.peek(known.key) is known.resource
 
     def _conditional(
         self, line: Line, known: Answer, found: dict[bytes, bytes], now: float
@@ -191,7 +198,7 @@ class Hot:
             if not same or known.unchanged is None or (tag is None and known.modified is None):
                 return None
             head = known.unchanged.at(now, known.born, known.ends)
-            return (head,), known.records[1], 0, known.unchanged.until, known
+            return (head,), known.records[1], 0, known.unchanged.until, known, known.unchanged
         if wanted is None or known.part is None or line.bodiless:
             return None
         return self._range(known, known.part, wanted, now)
@@ -211,7 +218,7 @@ class Hot:
         head = part.at(now, known.born, known.ends)
         head = head.replace(SPAN, b"%d-%d" % (start, stop - 1), 1)
         head = head.replace(SIZE, b"%d" % (stop - start), 1)
-        return (head, *chunks), known.records[2], stop - start, part.until, known
+        return (head, *chunks), known.records[2], stop - start, part.until, known, None
 
     # Learning
 

@@ -42,24 +42,27 @@ class Head:
 class Edge:
     """An answer that the rule gives by itself, and no resource: its head around Date."""
 
+    __slots__ = ("_made", "content", "parts", "record", "until")
+
     slot = Slot(None)
     resource = None
-
-    __slots__ = ("_made", "_second", "content", "parts", "record")
+    key = b""
+    born = ends = 0.0
 
     def __init__(self, reply: Reply) -> None:
         marked = reply.fields.replaced(b"date", DATE)
         before, _, after = response_head(reply.status, reply.reason, marked.items).partition(DATE)
-        self.parts = (before, after)
         self.content = b"".join(bytes(chunk) for chunk in reply.chunks)
+        self.parts = (before, after + self.content)
         self.record = reply
-        self._second = -1
+        self.until = 0.0
         self._made = b""
 
-    def at(self, now: float) -> bytes:
-        if int(now) != self._second:
-            self._second = int(now)
-            self._made = self.parts[0] + format_date(now) + self.parts[1] + self.content
+    def at(self, now: float, born: float, ends: float) -> bytes:
+        """Head and content; *born* and *ends* are of no interest here."""
+        if not self.until - 1.0 <= now < self.until:
+            self.until = int(now) + 1.0
+            self._made = self.parts[0] + format_date(now) + self.parts[1]
         return self._made
 
 

@@ -17,7 +17,8 @@ from collections.abc import Callable
 
 from vary_proxy.core.message import Reply, Request
 from vary_proxy.core.stored import Resource
-from vary_proxy.hot import Given, Hot, Line
+from vary_proxy.hot import Answer, Given, Hot, Line
+from vary_proxy.hotheads import Edge, Head
 from vary_proxy.observing import Observers
 from vary_proxy.store.slot import Slot
 
@@ -32,7 +33,8 @@ class View:
     """``wire`` answers one form until ``until``, while ``slot`` holds ``resource``."""
 
     __slots__ = (
-        "count", "found", "length", "line", "reply", "request", "resource", "slot", "until", "wire",
+        "answer", "content", "count", "found", "head", "length", "line", "reply", "request",
+        "resource", "slot", "until", "wire",
     )  # fmt: skip
 
     def __init__(self, line: Line, found: dict[bytes, bytes], request: Request) -> None:
@@ -46,11 +48,15 @@ class View:
         self.resource: Resource | None
         self.reply: Reply
         self.length = 0
+        self.answer: Answer | Edge
+        self.head: Head | Edge | None
+        self.content = b""  # what follows the head
 
     def take(self, given: Given) -> None:
-        buffers, self.reply, self.length, self.until, answer = given
-        self.slot, self.resource = answer.slot, answer.resource
-        self.wire = b"".join(buffers)
+        buffers, self.reply, self.length, self.until, self.answer, self.head = given
+        self.slot, self.resource = self.answer.slot, self.answer.resource
+        self.content = b"".join(buffers[1:])
+        self.wire = b"".join((buffers[0], self.content))
 
 
 class Views:
@@ -78,6 +84,11 @@ class Views:
 
     def renewed(self, form: Form, view: View) -> bool:
         """Whether *view* could be brought up to date; else it is no more."""
+        now, answer, head = self._clock(), view.answer, view.head
+        if head is not None and self._hot.holds(answer, now):
+            view.wire = head.at(now, answer.born, answer.ends) + view.content
+            view.until = head.until
+            return True
         given = self._hot.answer(view.line, view.found)
         if given is None or given[2] > LARGEST:
             self._views.pop(form, None)

@@ -483,4 +483,8 @@ def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
         check()
     finally:
         loop.run_until_complete(pair.close())
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         loop.close()
