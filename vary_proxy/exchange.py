@@ -189,9 +189,9 @@ class Exchange:
                 walk.note(effective)
                 stored = not collapsed and not detail
                 status = replace(status, fwd_status=draft.status, stored=stored, detail=detail)
-                walk.record.reason = detail
                 mine = draft if collapsed else own
-                arriving = replies.from_spool(walk, mine, spool, status, self._clock())
+                resume = resuming(self._origins, ask, mine, spool.length)
+                arriving = replies.from_spool(walk, mine, spool, status, self._clock(), resume)
                 if not collapsed:
                     await anchor.aclose()
                 return arriving

@@ -21,7 +21,7 @@ from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.runs import Changed, Run, RunReader, Runs
 from vary_proxy.store.base import Store
 
-LOOK = 128  # blocks that are looked at, at most, to see how far a gap goes
+LOOK = blocks.STRETCH  # blocks that are looked at, at most, to see how far a gap goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,9 @@ class Gaps:
             if reader is not None:
                 return reader
         wanted = blocks.around(span, source.total)
+        following = self._runs.next_after(source.stored.body, span.start)
+        if following is not None:
+            wanted = blocks.around(Span(span.start, min(wanted.stop, following)), source.total)
         run = self._runs.start(
             source.ask.key,
             source.stored,

@@ -8,9 +8,10 @@ touch are joined (RFC 9111 §3.3, §3.4).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer
@@ -19,6 +20,19 @@ from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginFailure, OriginResponse
 from vary_proxy.spool import Abandoned, Spool
 from vary_proxy.store.base import BodyGone, Store, TooLarge, Writer
+
+HISTORY = 1 << 20  # bytes of a body kept here once the store has what goes before
+
+
+@runtime_checkable
+class Lender(Protocol):
+    """A writer from which what was written can be read back before it commits."""
+
+    def lent(self) -> int | None:
+        """How many bytes ``back`` gives from now on; None when no more will be stored."""
+
+    async def back(self, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Some of bytes [start, stop) that were lent; None: they have gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,8 @@ class Pump:
                 load.spool.append(chunk)
                 if open_writer is not None:
                     open_writer = await self._write(load, open_writer, chunk)
+                if open_writer is not None:
+                    open_writer = self._lean(load, open_writer)
                 if open_writer is None:
                     await load.spool.room()
         except OriginFailure:
@@ -113,6 +129,19 @@ class Pump:
             self._flights.remember_unstorable(load.flight.key, self._clock())
             load.spool.release()
             return None
+        return writer
+
+    def _lean(self, load: Load, writer: Writer) -> Writer | None:
+        """Leave to the store what it has of a long history; None when it will have none."""
+        spool = load.spool
+        if spool.length is None or spool.size <= HISTORY or not isinstance(writer, Lender):
+            return writer
+        lent = writer.lent()
+        if lent is None:
+            self._flights.unlist(load.flight)
+            spool.release()
+            return None
+        spool.forget(min(lent, spool.size - HISTORY), writer.back)
         return writer
 
     async def _keep_part(self, load: Load, writer: Writer) -> None:

@@ -22,7 +22,7 @@ from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.resuming import Resume, steadily
 from vary_proxy.spool import Spool, SpoolReader
-from vary_proxy.store.base import Store
+from vary_proxy.store.base import BodyGone, Store
 
 
 @dataclass(slots=True)
@@ -106,24 +106,33 @@ async def _rest(
 
 
 def from_spool(
-    walk: Walk, draft: StoredResponse, spool: Spool, status: CacheStatus, now: float
+    walk: Walk,
+    draft: StoredResponse,
+    spool: Spool,
+    status: CacheStatus,
+    now: float,
+    resume: Resume | None = None,
 ) -> Reply:
-    """The reply that a response still arriving gives."""
+    """The reply that a response still arriving gives; *resume* goes on where the store lost it."""
     length = spool.size if spool.finished else spool.length
     fields = walk.dressed(draft.fields)
     plan = delivery.compose(walk.request, draft, fields, status, now, aged=False, length=length)
-    walk.record.stored = status.stored
+    walk.record.stored, walk.record.reason = status.stored, status.detail
     stream: AsyncIterator[Buffer] | None = None
     if len(plan.pieces) == 1 and isinstance(plan.pieces[0], Span):
         span = plan.pieces[0]
-        stream = spool.reader(span.start, None if span.stop < 0 else span.stop)
+        reader = spool.reader(span.start, None if span.stop < 0 else span.stop)
+        stream = reader if span.stop < 0 else _Steady(reader, span.stop, resume)
     elif plan.pieces:
-        stream = _spooled(spool, plan.pieces, spool.reader())
+        stream = _spooled(spool, plan.pieces, spool.reader(), resume)
     return _reply(walk, plan, (), stream)
 
 
 async def _spooled(
-    spool: Spool, pieces: Sequence[bytes | Span], anchor: SpoolReader
+    spool: Spool,
+    pieces: Sequence[bytes | Span],
+    anchor: SpoolReader,
+    resume: Resume | None,
 ) -> AsyncIterator[Buffer]:
     # The anchor stays at the first byte, so that ranges in any order find their bytes.
     try:
@@ -131,10 +140,38 @@ async def _spooled(
             if isinstance(piece, bytes):
                 yield piece
                 continue
-            async for chunk in spool.reader(piece.start, piece.stop):
+            reader = spool.reader(piece.start, piece.stop)
+            async for chunk in _Steady(reader, piece.stop, resume):
                 yield chunk
     finally:
         await anchor.aclose()
+
+
+class _Steady(AsyncIterator[Buffer]):
+    """What *reader* gives, up to byte *stop*; where the store lost it, *resume* goes on."""
+
+    def __init__(self, reader: SpoolReader, stop: int, resume: Resume | None) -> None:
+        self._reader = reader
+        self._stop = stop
+        self._resume = resume
+        self._rest: AsyncIterator[Buffer] | None = None
+
+    async def __anext__(self) -> Buffer:
+        if self._rest is not None:
+            return await anext(self._rest)
+        try:
+            return await anext(self._reader)
+        except BodyGone as gone:
+            if self._resume is None:
+                raise OriginFailure("connection_terminated", "a stored body went away") from None
+            self._rest = self._resume(gone.offset, self._stop)
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+        close = getattr(self._rest, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:

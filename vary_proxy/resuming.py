@@ -37,12 +37,17 @@ async def steadily(
         yield chunk
 
 
-def resuming(origins: Mapping[str, Origin], ask: Ask, stored: StoredResponse) -> Resume:
-    """How to go on with the body of *stored* for *ask*. Raises OriginFailure in its turn."""
+def resuming(
+    origins: Mapping[str, Origin], ask: Ask, stored: StoredResponse, length: int | None = None
+) -> Resume:
+    """How to go on with the body of *stored* for *ask*. Raises OriginFailure in its turn.
+
+    *length* is that of the body where *stored* is still arriving.
+    """
 
     async def resume(start: int, stop: int) -> AsyncIterator[Buffer]:
         first = 0 if stored.part is None else stored.part.first
-        total = stored.body.length if stored.part is None else stored.part.total
+        total = (length or stored.body.length) if stored.part is None else stored.part.total
         tag = stored.fields.get(b"etag")
         if tag is None or not parts.is_strong(stored):
             raise OriginFailure("connection_terminated", "a stored body went away")

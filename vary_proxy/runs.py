@@ -211,6 +211,18 @@ class Runs:
         runs = self._by_body.get(body, ())
         return next((one for one in runs if one.joinable and one.covers(offset)), None)
 
+    def next_after(self, body: Body, offset: int) -> int | None:
+        """Where the next run begins after *offset* that anybody may join."""
+        runs = self._by_body.get(body, ())
+        return min((one.first for one in runs if one.joinable and one.first > offset), default=None)
+
+    def _is_passed(self, body: Body, run: Run) -> bool:
+        """True when another run has been where *run* is now, and has left it in the store."""
+        return any(
+            one is not run and one.joinable and one.first <= run.position < one.position - BLOCK
+            for one in self._by_body.get(body, ())
+        )
+
     def start(
         self,
         key: bytes,
@@ -269,10 +281,13 @@ class Runs:
         await run.room()
         async for chunk in response.chunks():
             run.append(chunk)
+            before = number
             while (place := blocks.place(number, total)).stop <= run.position and place.length > 0:
                 kept = kept and await self._store.blocks.put(key, stored, number, run.cut(place))
                 number += 1
             run.trim()
+            if kept and number > before and self._is_passed(stored.body, run):
+                return
             await run.room()
 
 

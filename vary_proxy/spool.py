@@ -1,16 +1,22 @@
 """A body on its way: written once, read by many, each at its own pace.
 
-While a body is being stored its whole history is kept, so that anybody may join from the
-first byte; memory is bounded by what the store takes. Once it is known that it will not be
-stored, ``release`` turns the spool into a window: what every reader has passed is dropped,
-and the writer waits for the slowest. Readers that leave are forgotten at once.
+While a body is being stored its history is kept, so that anybody may join from the first byte:
+here, or, where the store has it in another place, there: ``forget`` drops what can be read
+``back``, and who is slower or later reads it from the store at his own pace. Once it is known that
+it will not be stored, ``release`` turns the spool into a window: what every reader has passed is
+dropped, and the writer waits for the slowest. Readers that leave are forgotten at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from vary_proxy.core.message import Buffer
+from vary_proxy.store.base import BodyGone
+
+Back = Callable[[int, int], Awaitable[Sequence[Buffer] | None]]  # some of bytes [start, stop)
 
 WINDOW = 512 * 1024  # bytes ahead of the slowest reader, once released
 
@@ -27,6 +33,8 @@ class Spool:
         self._error: BaseException | None = None
         self._chunks: deque[bytes] = deque()
         self._dropped = 0  # chunks gone from the front
+        self._gone = 0  # bytes in them
+        self._back: Back | None = None
         self._released = False
         self._readers: set[SpoolReader] = set()
         self._more: asyncio.Future[None] | None = None
@@ -35,7 +43,9 @@ class Spool:
     @property
     def joinable(self) -> bool:
         """True while a new reader can begin at the first byte, and the end is not a failure."""
-        return self._dropped == 0 and not self._released and self._error is None
+        if self._released or self._error is not None:
+            return False
+        return self._dropped == 0 or self._back is not None
 
     def append(self, chunk: bytes) -> None:
         self._chunks.append(chunk)
@@ -50,6 +60,26 @@ class Spool:
         """Readers get what there is, then *error*."""
         self._error = error
         self._wake_readers()
+
+    def forget(self, stop: int, back: Back) -> None:
+        """Keep nothing of the chunks before byte *stop*: *back* gives their bytes."""
+        self._back = back
+        while self._chunks and self._gone + len(self._chunks[0]) <= stop:
+            self._drop()
+
+    async def behind(self, start: int) -> Sequence[Buffer] | None:
+        """Some bytes from *start* on that are here no more; None: they are. Raises BodyGone."""
+        if start >= self._gone:
+            return None
+        found = None if self._back is None else await self._back(start, self._gone)
+        if not found:
+            raise BodyGone(start)
+        return found
+
+    @property
+    def begins(self) -> tuple[int, int]:
+        """The first chunk that is here, and its offset."""
+        return self._dropped, self._gone
 
     def release(self) -> None:
         """Keep no history from now on."""
@@ -79,12 +109,15 @@ class Spool:
     def _trim(self) -> None:
         behind = min((reader.index for reader in self._readers), default=self._dropped)
         while self._dropped < behind:
-            self._chunks.popleft()
-            self._dropped += 1
+            self._drop()
         if self._less is not None:
             if not self._less.done():
                 self._less.set_result(None)
             self._less = None
+
+    def _drop(self) -> None:
+        self._gone += len(self._chunks.popleft())
+        self._dropped += 1
 
     def chunk(self, index: int) -> bytes | None:
         """The chunk at *index* of all ever written; None when it is not there yet."""
@@ -114,7 +147,7 @@ class Spool:
             self._trim()
 
 
-class SpoolReader(AsyncIterator[bytes]):
+class SpoolReader(AsyncIterator[Buffer]):
     """One reader's place in a Spool. It counts from its creation, not from its first read."""
 
     def __init__(self, spool: Spool, start: int, stop: int | None) -> None:
@@ -123,13 +156,21 @@ class SpoolReader(AsyncIterator[bytes]):
         self._stop = stop
         self.index = 0  # next chunk to look at
         self.passed = 0  # bytes of the body up to that chunk
+        self._behind: deque[Buffer] = deque()  # from the store, before that chunk
         spool.enter(self)
 
     def __aiter__(self) -> SpoolReader:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> Buffer:
         while self._stop is None or self.passed < self._stop:
+            if await self._is_behind():
+                begin, held = self.passed, self._behind.popleft()
+                self.passed += len(held)
+                piece = self._cut(held, begin)
+                if piece:
+                    return piece
+                continue
             chunk = self._spool.chunk(self.index)
             if chunk is None:
                 try:
@@ -150,7 +191,26 @@ class SpoolReader(AsyncIterator[bytes]):
         await self.aclose()
         raise StopAsyncIteration
 
-    def _cut(self, chunk: bytes, begin: int) -> bytes:
+    async def _is_behind(self) -> bool:
+        """True when the next bytes are to be had from the store alone, and are here now."""
+        if self._behind:
+            return True
+        dropped, gone = self._spool.begins
+        if self.index >= dropped:
+            return False
+        self.passed = max(self.passed, min(self._start, gone))
+        try:
+            found = await self._spool.behind(self.passed)
+        except BaseException:
+            await self.aclose()
+            raise
+        if found is None:
+            self.index, self.passed = self._spool.begins
+            return False
+        self._behind.extend(found)
+        return True
+
+    def _cut(self, chunk: Buffer, begin: int) -> Buffer:
         low = max(0, self._start - begin)
         high = len(chunk) if self._stop is None else min(len(chunk), self._stop - begin)
         return chunk if low == 0 and high == len(chunk) else chunk[low:high]

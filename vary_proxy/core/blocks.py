@@ -16,19 +16,23 @@ from vary_proxy.core.ranges import Span, Spec
 from vary_proxy.core.stored import Part, StoredResponse
 
 BLOCK = 128 << 10  # bytes
+STRETCH = 128  # blocks that are asked for at once, at most
 
 
 def slot(wanted: Sequence[Spec]) -> bytes | None:
     """The Range that asks for the whole blocks of the first of *wanted*; None: there is none.
 
     The length of the whole is not known: a suffix is lengthened until it must begin at or before
-    the block in which it begins.
+    the block in which it begins. Of a long range the first stretch is asked for: who leaves
+    early has cost little, and what others bring meanwhile need not be asked for again.
     """
     first, last = wanted[0]
     if first is None:
         return b"bytes=-%d" % (last + BLOCK - 1) if last else None
     begin = first - first % BLOCK
-    return b"bytes=%d-" % begin if last is None else b"bytes=%d-%d" % (begin, _up(last + 1) - 1)
+    most = begin + STRETCH * BLOCK
+    stop = most if last is None else min(most, _up(last + 1))
+    return b"bytes=%d-%d" % (begin, stop - 1)
 
 
 def around(span: Span, total: int) -> Span:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 WINDOW = 2  # blocks that a reader holds
 BACKLOG = 8  # blocks that a writer holds
+_PATIENCE = 3  # times that what was lent is asked for: whoever waits for it has nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,7 @@ class SharedWriter:
         self._sender: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
         self._dead = False
+        self._lent = False  # somebody may read back what was sent
         self._renewed = time.monotonic()
 
     async def __aenter__(self) -> SharedWriter:
@@ -81,8 +83,22 @@ class SharedWriter:
     ) -> None:
         self._dead = True
         self._queue.clear()
-        if self.resource is None and self._sent:
-            self._store.drop_later(self._sent)
+        self._drop()
+
+    def lent(self) -> int | None:
+        """How many bytes ``back`` gives from now on; None when no more will be stored."""
+        self._lent = True
+        return None if self._dead else len(self._sent) * layout.BLOCK
+
+    async def back(self, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Some of bytes [start, stop) that were lent, from the first on; None: they have gone."""
+        place = Place(b"", len(self._sent) * layout.BLOCK, self._token, layout.BLOCK)
+        spans = layout.spans(place, start, min(stop, place.length))[:WINDOW]
+        for _ in range(_PATIENCE if spans else 0):
+            found = await fetch(self._store.get_blocks, self._row, place, spans)
+            if found is not None:
+                return found
+        return None
 
     async def write(self, chunk: bytes) -> None:
         self._length += len(chunk)
@@ -153,7 +169,12 @@ class SharedWriter:
             self._sent.append(name)
             self._room.set()
             await self._renew()
-        if self._dead and self.resource is None:
+        if self._dead:
+            self._drop()
+
+    def _drop(self) -> None:
+        """Give back the room of what was not published; what was lent goes by itself, in time."""
+        if self.resource is None and self._sent and not self._lent:
             self._store.drop_later(self._sent)
 
     async def _renew(self) -> None:

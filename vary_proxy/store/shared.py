@@ -147,10 +147,10 @@ class SharedStore:
             spans = layout.spans(place, start, stop)
             head, rest = spans[: bodies.WINDOW], spans[bodies.WINDOW :]
             row = layout.row(key)
-            first = await bodies.fetch(self._get_blocks, row, place, head)
+            first = await bodies.fetch(self.get_blocks, row, place, head)
             if first is not None:
                 moved = self._moved(key, body)
-                more = bodies.stream(self._get_blocks, row, place, rest, moved) if rest else None
+                more = bodies.stream(self.get_blocks, row, place, rest, moved) if rest else None
                 return Content(first, more)
             seen, place = place.token, await self._moved(key, body)()
         return None
@@ -259,7 +259,7 @@ class SharedStore:
             result = await self.rows.find(key)
         return None if result is None else result.places.get(body.digest)
 
-    async def _get_blocks(self, names: Sequence[str]) -> Sequence[object] | None:
+    async def get_blocks(self, names: Sequence[str]) -> Sequence[object] | None:
         return await self.breaker.run("read", lambda: self.driver.get_blocks(names), None)
 
     async def _advance(self, tag: bytes | None, *, soft: bool) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.store import codec
 from vary_proxy.store.base import TooLarge
@@ -50,6 +52,14 @@ class TeeWriter:
         self._chunks = None
         if self._shared is not None:
             await self._shared.__aexit__(kind, error, trace)
+
+    def lent(self) -> int | None:
+        """How many bytes ``back`` gives from now on; None when no more will be stored."""
+        return 0 if self._shared is None else self._shared.lent()
+
+    async def back(self, start: int, stop: int) -> Sequence[Buffer] | None:
+        """Some of bytes [start, stop) that were lent; None: they have gone."""
+        return None if self._shared is None else await self._shared.back(start, stop)
 
     def so_far(self) -> SoFar | None:
         """What others can read of it already; None: nothing."""
