@@ -109,7 +109,8 @@ async def workers(
     origin.on_connection = world.connection
     await origin.start()
     text = CONFIG.format(
-        port=origin.port, trusted="[]", server=", drain: {delay: 0s}", host="preserve",
+        at="127.0.0.1", port=origin.port, host="preserve", trusted="[]",
+        server=", drain: {delay: 0s}",
         origin=", " + TIMES, store=MEMORY, rules="probes: {address: '127.0.0.1:0'}",
     )  # fmt: skip
     try:

@@ -207,7 +207,7 @@ CONFIG = """\
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
 server: {{trusted_proxies: {trusted}{server}}}
-origins: {{o: {{url: "http://127.0.0.1:{port}", host: {host}{origin}}}}}
+origins: {{o: {{url: "http://{at}:{port}", host: {host}{origin}}}}}
 store: {store}
 defaults: {{origin: o}}
 log: {{access: off}}
@@ -274,6 +274,7 @@ async def front(
     trusted: str = "[]",
     server: str = "",
     host: str = "preserve",
+    at: str = "127.0.0.1",
     origin: str = "",
     store: str = "",
     rules: str = "",
@@ -287,7 +288,7 @@ async def front(
     """
     behind = Origin(respond)
     said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
-    said |= {"server": server, "origin": origin}
+    said |= {"server": server, "origin": origin, "at": at}
     await behind.start()
     try:
         loaded = _loaded(behind.port, said)
