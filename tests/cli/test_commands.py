@@ -52,7 +52,17 @@ def file(tmp_path: Path) -> Path:
 def test_help_lists_every_command_and_imports_none() -> None:
     found = run("--help")
     assert found.returncode == 0
-    for verb in ("run", "demo", "validate", "config", "schema", "explain", "version", "completion"):
+    for verb in (
+        "run",
+        "demo",
+        "import",
+        "validate",
+        "config",
+        "schema",
+        "explain",
+        "doctor",
+        "version",
+    ):
         assert f"\n  {verb} " in found.stdout
     code = (
         "import sys; from vary_proxy.cli import status; status(['--help']);"

@@ -88,6 +88,17 @@ SITES = {
     "CA301": Site(more="etag off;"),
     "CA302": Site({"ETag": '"1-$http_origin"'}, more="etag off;"),
     "CA303": Site({name: "" for name in HEALTHY if name != "Cache-Control"}),
+    # Copied from page to page: add_header within if drops what stands around it.
+    "recipe": Site(
+        dict.fromkeys(HEALTHY, "") | {"Vary": "Origin", ACAO: "$http_origin"},
+        also=("CV014", "PF202", "PF205"),
+        preflight="",
+        more="""if ($request_method = OPTIONS) {
+            add_header Access-Control-Allow-Origin $http_origin;
+            add_header Access-Control-Allow-Methods 'GET, OPTIONS';
+            return 204;
+        }""",
+    ),
     "SEC401": Site({"Timing-Allow-Origin": "$http_origin"}),
     "SEC402": Site({"Cross-Origin-Resource-Policy": "same-site"}),
 }

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import ssl
 import subprocess
 import sys
@@ -200,6 +201,28 @@ def test_a_redirect_elsewhere_is_not_followed() -> None:
         told = examined(f"{url}/x")
     assert strayed == []
     assert told.status == 0
+
+
+@pytest.mark.parametrize("where", ["http://[", "//", "/a b", "/\u00e4", "\t", "?", "/ok#x"])
+def test_a_redirect_to_anything_is_survived(where: str) -> None:
+    with serving(replying(302, location=where)) as (url, asked):
+        assert examined(f"{url}/x").status == 0
+    assert len(asked) > 15
+
+
+def test_interrupted_it_ends_with_130() -> None:
+    silent = threading.Event()
+    with serving(lambda _: silent.wait() and None) as (url, asked):
+        command = [sys.executable, "-m", "vary_proxy", "doctor", url]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as it:
+            while not asked:
+                time.sleep(0.01)
+            it.send_signal(signal.SIGINT)
+            out, err = it.communicate(timeout=30)
+        silent.set()
+    assert (it.returncode, out, err.strip()) == (130, b"", b"")
 
 
 def test_an_endless_body_is_left_and_a_silent_server_is_given_up() -> None:

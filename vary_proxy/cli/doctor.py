@@ -80,11 +80,13 @@ def command(
     blocked = _blocked(given["admin"])
     manner = Manner(fields, given["cacert"], not given["insecure"], given["timeout"])
     named = tuple(map(_origin, origins))
+    masks = Masks.of(fields)
+    asking = examining.examine(urls, named, manner, via, lambda one: _progress(masks.text(one)))
     try:
-        examined = asyncio.run(examining.examine(urls, named, manner, via, _progress))
+        examined = asyncio.run(asking)
     except ValueError as error:
-        raise click.UsageError(str(error)) from None
-    told = report(examined, Asked(given["threshold"], Masks.of(fields), blocked))
+        raise click.UsageError(masks.text(str(error))) from None
+    told = report(examined, Asked(given["threshold"], masks, blocked))
     if not _write(told, given):
         return 1
     return 3 if told["unreached"] else 1 if told["failed"] else 0

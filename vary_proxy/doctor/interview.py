@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from vary_proxy.core import lookalikes
 from vary_proxy.core.corsorigins import parse_origin
-from vary_proxy.doctor.asking import Asker, Place, Unanswered
+from vary_proxy.doctor.asking import Asker, Place, Unanswered, place
 from vary_proxy.doctor.sheet import Askers, Pairs, Probe, Sheet
 
 _ACRM, _ACRH = "Access-Control-Request-Method", "Access-Control-Request-Headers"
@@ -115,11 +115,14 @@ class _Talk:
         for label in ("allowed", "none"):
             answer = self.sheet.answer(label)
             where = answer.text("location") if answer and 300 <= answer.status < 400 else None
-            if where is None or not where.isascii() or not where.isprintable() or " " in where:
+            if where is None:
                 continue
-            parts = urlsplit(urljoin(asked.url, where))
-            if f"{parts.scheme}://{parts.netloc}" == asked.server:
-                return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            try:
+                target = place(urljoin(asked.url, where))
+            except ValueError:
+                continue
+            if target.server == asked.server:
+                return target.target
         return None
 
     async def about_preflights(self, who: Askers) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from vary_proxy.core.policy import CORS_VARY
 from vary_proxy.doctor.sheet import Answer, Exchange, Found, Sheet
 
 _ASKERS = ("none", "allowed", "second", "stranger", "null")
+_USUAL = frozenset((b"origin", b"accept-encoding", *(name.lower() for name in CORS_VARY)))
 _PRIVATE_NAMES = frozenset(("user-agent", "cookie", "referer", "authorization"))
 
 
@@ -191,7 +193,7 @@ def _oddity(answer: Answer) -> str:
         return f"{len(lines)} lines of Vary"
     if len({one.lower() for one in names}) < len(names):
         return "a name stands in Vary twice"
-    strange = [one for one in names if one not in (one.lower(), one.title())]
+    strange = [one for one in names if one.lower() in _USUAL and one.lower() != one != one.title()]
     return f"{strange[0].decode('latin-1')} is written oddly" if strange else ""
 
 
