@@ -220,12 +220,14 @@ class Fetcher:
         anchor = spool.reader()
         self._flights.forget_unstorable(ask.key)
         load = Load(response, spool, writer, draft, flight, most, ask.part)
-        self._tasks.spawn(self._pump.run(load), "pump")
+        taken = self._pump.at_once(load)
+        if taken is None:
+            self._tasks.spawn(self._pump.run(load), "pump")
+            taken = variants.has_room(self._store.peek(ask.key), draft, most, now)
         own = draft
         if verdict.fields is not head.fields:
             own = replace(draft, fields=vary.dress(head.fields.without(_FRAMING), effective))
-        has_room = variants.has_room(self._store.peek(ask.key), draft, most, now)
-        return Landed(draft, own, spool, effective, anchor, "" if has_room else "variant-cap")
+        return Landed(draft, own, spool, effective, anchor, "" if taken else "variant-cap")
 
     async def adopt(
         self, ask: Ask, response: OriginResponse, head: Response, requested: float

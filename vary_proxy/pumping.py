@@ -17,9 +17,10 @@ from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.flights import Flight, Flights
-from vary_proxy.origin import OriginFailure, OriginResponse
+from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.spool import Abandoned, Spool
 from vary_proxy.store.base import BodyGone, Store, TooLarge, Writer
+from vary_proxy.store.memorywriter import MemoryWriter
 
 HISTORY = 1 << 20  # bytes of a body kept here once the store has what goes before
 
@@ -53,6 +54,23 @@ class Pump:
         self._store = store
         self._flights = flights
         self._clock = clock
+
+    def at_once(self, load: Load) -> bool | None:
+        """Move a whole body that came with its head into a store that does not wait.
+
+        True when it was published, False when its resource did not take it in. None: nothing
+        was done, and it is to ``run``.
+        """
+        body, writer, flight = at_hand(load.response), load.writer, load.flight
+        if body is None or load.prefix is not None or load.draft.part is not None:
+            return None
+        if flight.on_load is not None or not isinstance(writer, MemoryWriter):
+            return None
+        taken = flight.grounded or writer.publish(load.draft, body)
+        load.spool.append(body)
+        load.spool.finish()
+        self._flights.close(flight)
+        return taken
 
     async def run(self, load: Load) -> None:
         spool = load.spool

@@ -121,6 +121,9 @@ def from_spool(
     stream: AsyncIterator[Buffer] | None = None
     if len(plan.pieces) == 1 and isinstance(plan.pieces[0], Span):
         span = plan.pieces[0]
+        piece = spool.piece(span.start, span.stop)
+        if piece is not None:
+            return _reply(walk, plan, (piece,), None)
         reader = spool.reader(span.start, None if span.stop < 0 else span.stop)
         stream = reader if span.stop < 0 else _Steady(reader, span.stop, resume)
     elif plan.pieces:

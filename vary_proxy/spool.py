@@ -100,6 +100,13 @@ class Spool:
         """A reader of bytes [start, stop) from now on; to be closed if not read to its end."""
         return SpoolReader(self, start, stop)
 
+    def piece(self, start: int, stop: int) -> bytes | None:
+        """Bytes [start, stop), where all came in one piece and are here; None: to be read."""
+        if not self.finished or self._dropped or len(self._chunks) != 1:
+            return None
+        whole = self._chunks[0]
+        return whole if start == 0 and stop in (-1, len(whole)) else whole[start:stop]
+
     def _wake_readers(self) -> None:
         if self._more is not None:
             if not self._more.done():

@@ -52,6 +52,8 @@ class Said:
 
 
 class ScriptedResponse:
+    """A body given as bytes comes with its head, unless something happens to it on its way."""
+
     def __init__(self, said: Said, method: bytes) -> None:
         self.head = Response(said.status, Fields(said.fields))
         self.close_delimited = said.close_delimited
@@ -61,8 +63,10 @@ class ScriptedResponse:
         self._chunks = [] if self._bodiless else [chunk for chunk in chunks if chunk]
         total = sum(map(len, self._chunks))
         self.length = total if said.length == -1 else said.length
-        self.closed = False
-        self.read_to_end = False
+        eventful = said.cut or said.body_gate or said.close_delimited or said.length != -1
+        at_hand = isinstance(said.body, bytes) and len(self._chunks) == 1 and not eventful
+        self.at_hand = self._chunks[0] if at_hand else None
+        self.closed = self.read_to_end = at_hand
 
     async def chunks(self) -> AsyncIterator[bytes]:
         for number, chunk in enumerate(self._chunks, 1):

@@ -69,6 +69,14 @@ class StoredResponse:
         """The selecting header fields' names."""
         return tuple(name for name, _ in self.selecting)
 
+    def of(self, body: Body) -> StoredResponse:
+        """The same with another *body*: nothing of it is read again, as ``replace`` would."""
+        made = object.__new__(StoredResponse)
+        for name in StoredResponse.__slots__:
+            object.__setattr__(made, name, getattr(self, name))
+        object.__setattr__(made, "body", body)
+        return made
+
     def marked_stale(self) -> StoredResponse:
         return replace(self, stale=True)
 
