@@ -123,6 +123,7 @@ def _store(app: Watchable, held: StoreStats) -> dict[str, Any]:
     return {
         "type": said.type,
         "max": said.memory.max,
+        "available": held.available,
         "bytes": held.bytes,
         "resources": held.resources,
         "stored_responses": held.stored_responses,

@@ -64,9 +64,11 @@ async def test_whether_the_cache_helps_and_who_is_blocked(page: Page, proxy: Pro
     await opened(page, proxy)
     verdict = page.locator("#verdict")
     await expect(verdict).to_contain_text("The cache helps: ", timeout=PATIENCE)
-    share = (await proxy.stats())["totals"]["from_cache"] * 5
-    await expect(verdict).to_contain_text(f"{share} % of requests")
-    await expect(verdict).to_contain_text(f"Being blocked: {EVIL}.")
+    cached = (await proxy.stats())["totals"]["from_cache"]
+    share = cached * 5
+    await expect(verdict).to_contain_text(f"it answers {cached} of 20 requests; ")
+    await expect(verdict).to_contain_text(f"asked {20 - cached} times in the last minute.")
+    await expect(verdict).to_contain_text(f"1 origin is blocked by CORS: {EVIL}.")
     await expect(page.locator("#ratio")).to_have_text(f"{share} %")
     await expect(page.locator("#blocked")).to_have_text("7")
     rows = page.locator("#who tbody tr")
@@ -103,6 +105,26 @@ async def test_the_vary_matrix(page: Page, proxy: Proxy, origin: Origin) -> None
     assert added == ["Origin", "Access-Control-Request-Headers", "Access-Control-Request-Method"]
     bare = page.locator("#vary tbody tr").filter(has_text="no Vary").first
     assert await bare.locator("td").nth(2).locator(".chip.added").count() >= 1
+
+
+async def test_vary_that_a_rule_takes_over_is_shown_as_that(
+    page: Page, start: Start, origin: Origin
+) -> None:
+    proxy = await start(
+        f'admin: {{address: "127.0.0.1:0", token: {TOKEN}}}\n'
+        'rules: [{name: bare, match: {path: "/bare"}, vary: strip}, {name: other, match: '
+        '{path: "/other"}, vary: {mode: replace, headers: [Accept-Language]}}]\n'
+    )
+    origin.fields = {"Vary": "Accept-Encoding"}
+    for target in ("/bare", "/other"):
+        await proxy.get(target)
+    await opened(page, proxy)
+    for rule, sent in (("bare", "no Vary (stripped)"), ("other", "Accept-Language(replaced)")):
+        row = page.locator("#vary tbody tr").filter(has_text=rule)
+        await expect(row).to_be_visible(timeout=PATIENCE)
+        assert await row.locator("td").nth(0).inner_text() == "Accept-Encoding"
+        shown = await row.locator("td").nth(2).inner_text()
+        assert shown.replace("\n", "") == sent
 
 
 async def test_the_purge_box(page: Page, proxy: Proxy) -> None:

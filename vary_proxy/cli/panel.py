@@ -160,7 +160,8 @@ def _store(told: dict[str, Any]) -> list[Line]:
             "",
             f"store      {store['type']}: {store['stored_responses']} stored responses of "
             f"{store['resources']} URLs, {_size(store['bytes'])} of {_size(store['max'])}, "
-            f"{store['evictions']} evicted for room",
+            f"{store['evictions']} evicted for room"
+            + ("" if store.get("available", True) else "; THE SHARED STORE IS AWAY"),
         )
     ]
 
