@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.store.builders import Clock
-from tests.store.servers import MemcachedServer, RedisServer
+from tests.store.servers import MemcachedServer, RedisServer, ValkeyServer
 from vary_proxy.store.base import Store
 from vary_proxy.store.layered import LayeredStore
 from vary_proxy.store.opening import open_store
@@ -23,6 +23,14 @@ PATIENT = 5.0  # seconds: a deadline that a busy test machine keeps
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
     server.start()
     yield server
     server.kill()
@@ -90,7 +98,10 @@ async def eventually(claim: Callable[[], Any], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
-@pytest.fixture(params=["memory", "redis", "layered", "memcached", "memcached layered"])
+KINDS = ("memory", "redis", "layered", "valkey", "valkey layered", "memcached", "memcached layered")
+
+
+@pytest.fixture(params=KINDS)
 async def store(request: pytest.FixtureRequest, opened: Callable[..., LayeredStore]) -> Store:
     """A store of every kind, empty."""
     kind = request.param
@@ -101,8 +112,9 @@ async def store(request: pytest.FixtureRequest, opened: Callable[..., LayeredSto
         options = {"endpoint": "127.0.0.1", "port": server.port}
         layered = opened("aiocache", backend="aiocache.MemcachedCache", options=options)
         return layered if "layered" in kind else layered.shared
-    layered = opened("redis", url=request.getfixturevalue("redis_server").url)
-    if kind == "redis":
+    server = "valkey_server" if "valkey" in kind else "redis_server"
+    layered = opened("redis", url=request.getfixturevalue(server).url)
+    if "layered" not in kind:
         return layered.shared
     await layered.load(b"somebody asks")  # from here on notices arrive
     await eventually(lambda: layered.trusted)

