@@ -12,7 +12,6 @@ is asked by nobody else for it.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import time
 from collections import Counter, deque
@@ -163,7 +162,7 @@ class Upstreams:
         self._clock = clock
         self._sleep = sleep
         self._budget = Budget(clock)
-        self._turn = itertools.cycle(range(len(self.members)))
+        self._turn = -1
         self._tasks = Tasks()
         self._watched = care.check is None
 
@@ -233,8 +232,10 @@ class Upstreams:
 
     def _pick(self, tried: Sequence[Upstream]) -> Upstream:
         """Who is asked next: available and untried, if there is anybody of that kind."""
-        now, first = self._clock(), next(self._turn)
-        order = self.members[first:] + self.members[:first]
+        now = self._clock()
+        if not tried:  # a repetition is no turn: else of two URLs one would always be first
+            self._turn = (self._turn + 1) % len(self.members)
+        order = self.members[self._turn :] + self.members[: self._turn]
         untried = [one for one in order if one not in tried] or order
         well = [one for one in untried if one.is_available(now)]
         return min(well or untried, key=lambda one: max(one.outstanding, one.bare.in_use))

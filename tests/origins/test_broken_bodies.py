@@ -94,9 +94,10 @@ async def origin() -> AsyncIterator[Breaking]:
     server.close()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "memory":
+    """In memory, unless a test says otherwise."""
+    if getattr(request, "param", "memory") == "memory":
         yield ""
         return
     redis = RedisServer(tmp_path)
@@ -140,7 +141,11 @@ async def stored(proxy: Proxy, path: str) -> bytes:
                 return body
 
 
-@pytest.mark.parametrize("kind", ["strong", "often"])
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [("memory", "strong"), ("redis", "strong"), ("memory", "often")],
+    indirect=["store"],
+)
 async def test_under_a_strong_validator_nobody_sees_it(
     origin: Breaking, proxy: Proxy, kind: str
 ) -> None:
@@ -156,10 +161,17 @@ async def test_under_a_strong_validator_nobody_sees_it(
 async def test_a_part_goes_on_too(origin: Breaking, proxy: Proxy) -> None:
     _, _, body, whole = await read(proxy, "/strong/a", "Range: bytes=1000-200999")
     assert (whole, body == content(1)[1000:201000]) == (True, True)
-    assert origin.asked[1][1].endswith("-200999")
+    first, second = (span.partition("=")[2] for _, span, _ in origin.asked)
+    assert second.split("-")[1] == first.split("-")[1]  # to the end of what was asked for
+    assert int(second.split("-")[0]) > 1000
 
 
-@pytest.mark.parametrize("kind", ["weak", "none", "changed", "ignored"])
+@pytest.mark.parametrize(
+    ("store", "kind"),
+    [("memory", "weak"), ("redis", "weak"), ("memory", "none"), ("memory", "changed")]
+    + [("redis", "changed"), ("memory", "ignored")],
+    indirect=["store"],
+)
 async def test_where_it_cannot_be_joined_the_cut_is_seen_and_nothing_is_kept(
     origin: Breaking, proxy: Proxy, kind: str
 ) -> None:
@@ -238,11 +250,12 @@ async def test_an_outage_is_not_made_worse(tmp_path: Path, urls: int) -> None:
         assert 1000 < outage.asked["GET"] <= 1000 * 1.2 + 3 + 20 * (urls - 1)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
-async def test_what_is_not_safe_is_sent_once(tmp_path: Path, method: str) -> None:
+async def test_what_is_not_safe_is_sent_once(tmp_path: Path) -> None:
+    unsafe = ["POST", "PUT", "DELETE", "PATCH"]
     async with out(tmp_path, 2) as (outage, port):
-        assert await storm(port, method, 100) == {502: 100}
-        assert outage.asked == {method: 100}
+        for method in unsafe:
+            assert await storm(port, method, 100) == {502: 100}
+        assert outage.asked == dict.fromkeys(unsafe, 100)
 
 
 @pytest.mark.parametrize(

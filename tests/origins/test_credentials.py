@@ -229,9 +229,9 @@ async def test_what_cannot_be_renewed_serves_until_it_expires_and_not_beyond(
     pod: Giver, caplog: pytest.LogCaptureFixture
 ) -> None:
     pod.life, clock = 800, Clock()
-    async with holding(patience=0.1, clock=clock) as held:
+    async with holding(patience=30.0, clock=clock) as held:
         first = await held.keys()
-        pod.works = False
+        held._patience, pod.works = 0.1, False
         for left in (800, 400, 50, 1):
             lasts(held, left)
             clock.now += 31.0

@@ -122,6 +122,19 @@ def test_nothing_but_objects_is_to_be_had(proxy: Proxy) -> None:
     assert ask(proxy.url, "/plain.txt")[0] == 200
 
 
+def test_the_url_may_name_a_part_of_the_bucket(
+    server: S3Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", server.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", server.secret_key)
+    origin = f'{{url: "{server.url}/{BUCKET}/deep", sign: {{}}, tls: {{ca: "{folder}/ca.pem"}}}}'
+    text = f"version: 1\norigins: {{main: {origin}}}\n"
+    with running_proxy(tmp_path, *configured(tmp_path, text)) as proxy:
+        assert ask(proxy.url, "/er/and/deeper")[:2] == (200, body_of("deep/er/and/deeper"))
+        for target in ("/../plain.txt", "/%2e%2e/plain.txt", "/..%2fplain.txt"):
+            assert ask(proxy.url, target)[0] != 200, target
+
+
 def test_a_presigned_url_goes_on_as_it_is_and_only_to_who_holds_it(
     server: S3Server, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

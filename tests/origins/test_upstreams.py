@@ -95,6 +95,51 @@ async def test_what_fails_in_a_row_is_set_aside_and_tried_again_after_its_rest()
     assert len(dead.asked) == 6  # it is back
 
 
+async def test_after_its_rest_one_request_tries_it_before_the_others_follow(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    dead, well = Scripted(refused()), Scripted(ok())
+    rig = Rig(dead, well, attempts=2, fail_after=1, rest=10.0)
+    for one, name in zip(rig.upstreams.members, ("http://a", "http://b"), strict=True):
+        one.name = name
+    assert await rig.get() == 200
+    assert "origin http://a is set aside: connection_refused" in caplog.text
+    rig.clock.now += 11
+    hangs, asked = asyncio.Event(), len(dead.asked)
+    dead.answers = [ok()]
+    first = dead.fetch
+
+    async def slowly(*args: Any) -> Answer:
+        answer = await first(*args)
+        await hangs.wait()
+        return answer
+
+    dead.fetch = slowly  # type: ignore[method-assign]
+    waiting = [asyncio.ensure_future(rig.get()) for _ in range(20)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(dead.asked) == asked + 1
+    hangs.set()
+    assert await asyncio.gather(*waiting) == [200] * 20
+    assert "origin http://a is back" in caplog.text
+    for _ in range(4):
+        await rig.get()
+    assert len(dead.asked) == asked + 3
+
+
+async def test_what_died_leaves_to_what_stands_more_than_the_budget() -> None:
+    """A crash under load: all that was under way there fails in one moment."""
+    died, stands = Scripted(refused("connection_terminated")), Scripted(ok())
+    rig = Rig(died, stands, attempts=2, fail_after=1000)
+    assert [await rig.get() for _ in range(40)] == [200] * 40
+    assert rig.upstreams.retries.total() == 20
+    slow = Scripted(refused("http_response_timeout"))
+    rig = Rig(slow, Scripted(ok()), attempts=2, fail_after=1000)
+    got = [await rig.get() for _ in range(40)]
+    assert rig.upstreams.retries.total() == 7  # what is slow may be slow for want of room
+    assert got.count(200) == 27
+
+
 async def test_when_all_are_set_aside_they_are_asked_all_the_same() -> None:
     one, other = Scripted(refused()), Scripted(refused())
     rig = Rig(one, other, attempts=2, fail_after=1)
