@@ -37,14 +37,28 @@ class Conditions:
 
     def reason_of_place(self, request: Request) -> str | None:
         """As ``reason``, from method, host and path alone."""
-        if self.methods and not self.methods & {request.method, asked_method(request)}:
-            return f"method {_text(request.method)} is not {_listed(self.methods)}"
-        path = request.target.partition(b"?")[0]
-        if self.paths and not any(one.matches(path) for one in self.paths):
-            return f"path {_text(path)} does not match {_shown(self.paths)}"
-        if self.hosts and not self._is_host(request.authority.lower()):
-            return f"host {_text(request.authority)} does not match {_shown(self.hosts)}"
+        match self._unmet_of_place(request):
+            case "method":
+                return f"method {_text(request.method)} is not {_listed(self.methods)}"
+            case "path":
+                path = request.target.partition(b"?")[0]
+                return f"path {_text(path)} does not match {_shown(self.paths)}"
+            case "host":
+                return f"host {_text(request.authority)} does not match {_shown(self.hosts)}"
         return None
+
+    def is_place(self, request: Request) -> bool:
+        """Whether *request* is meant as far as method, host and path go, with no words made."""
+        return not self._unmet_of_place(request)
+
+    def _unmet_of_place(self, request: Request) -> str:
+        if self.methods and not self.methods & {request.method, asked_method(request)}:
+            return "method"
+        if self.paths:
+            path = request.target.partition(b"?")[0]
+            if not any(one.matches(path) for one in self.paths):
+                return "path"
+        return "host" if self.hosts and not self._is_host(request.authority.lower()) else ""
 
     def reason_per_request(self, request: Request) -> str | None:
         """As ``reason``, from query and headers alone."""

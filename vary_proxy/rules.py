@@ -89,7 +89,7 @@ class RuleBook:
     def _sift(self, request: Request) -> tuple[CompiledRule, ...]:
         possible: list[CompiledRule] = []
         for rule in self.rules:
-            if rule.conditions.reason_of_place(request) is None:
+            if rule.conditions.is_place(request):
                 possible.append(rule)
                 if not rule.conditions.per_request:
                     break
