@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test conformance soak judge fuzz audit bench lint format clean system
+.PHONY: help run test image-test conformance soak judge fuzz audit bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,11 @@ soak: $(DEV) ## ten minutes of everything at once, judged byte by byte (ARGS="--
 
 judge: $(DEV) system ## a million answers among all faults, judged byte by byte (ARGS="--seed 7")
 	$(BIN)/python -m tests.hold.judging $(ARGS)
+
+image-test: $(DEV) ## the image, the compose files and the pod, run for real (an engine, or root on Debian)
+	@docker info >/dev/null 2>&1 || \
+	PROGRAMS='dockerd:docker.io:docker debootstrap:debootstrap:debootstrap' $(SETUP) system
+	$(BIN)/python -m pytest -s --timeout=900 tests/containers/check_*.py $(ARGS)
 
 fuzz: $(DEV) ## any bytes into every parser, a minute each (VARY_PROXY_FUZZ_SECONDS=1200)
 	$(BIN)/python -m tests.hold.fuzz_parsers

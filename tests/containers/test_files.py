@@ -9,11 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 from vary_proxy import __version__, config
+from vary_proxy.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 APART = {"ports", "depends_on", "build", "pull_policy"}  # in what two replicas differ
@@ -52,37 +54,74 @@ def test_every_service_of_the_compose_file_waits_for_what_it_needs() -> None:
     assert all(":latest" not in one.get("image", "") for one in services.values())
 
 
-def test_the_manifest_is_valid() -> None:
-    done = tool("kubernetes-validate", "--strict", "config/kubernetes/sidecar.yaml")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("name", ["sidecar.yaml", "redis.yaml"])
+def test_a_manifest_is_valid(name: str) -> None:
+    done = tool("kubernetes-validate", "--strict", f"config/kubernetes/{name}")
+    assert done.returncode == 0, done.stderr + done.stdout
 
 
-def manifests() -> dict[str, dict[str, object]]:
-    text = (ROOT / "config/kubernetes/sidecar.yaml").read_text()
+def manifests(name: str = "sidecar.yaml") -> dict[str, Any]:
+    text = (ROOT / "config/kubernetes" / name).read_text()
     return {one["kind"]: one for one in yaml.safe_load_all(text)}
 
 
-def test_the_sidecar_runs_as_nobody_on_a_read_only_root_and_outlives_the_drain() -> None:
+def mounted(text: str) -> Settings:
+    return config.loads(text.encode(), "vary-proxy.yaml", (), {}).settings
+
+
+def test_the_sidecar_runs_as_nobody_on_a_read_only_root_and_is_probed_where_it_listens() -> None:
     found = manifests()
-    settings = config.loads(
-        found["ConfigMap"]["data"]["vary-proxy.yaml"].encode(),  # type: ignore[index]
-        "vary-proxy.yaml",
-        (),
-        {},
-    ).settings
-    spec = found["Deployment"]["spec"]["template"]["spec"]  # type: ignore[index]
-    sidecar = spec["initContainers"][0]
-    drain = settings.server.drain
-    assert spec["terminationGracePeriodSeconds"] > drain.delay + drain.timeout
+    settings = mounted(found["ConfigMap"]["data"]["vary-proxy.yaml"])
+    (sidecar,) = found["Deployment"]["spec"]["template"]["spec"]["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
-    assert sidecar["securityContext"]["readOnlyRootFilesystem"] is True
-    assert sidecar["securityContext"]["capabilities"]["drop"] == ["ALL"]
+    assert sidecar["securityContext"] == {
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     ports = {one["name"]: one["containerPort"] for one in sidecar["ports"]}
     assert settings.probes.address is not None
     assert ports == {
         "http": settings.listen[0].address.port,
         "probes": settings.probes.address.port,
     }
+    for kind in ("startup", "readiness"):
+        assert sidecar[f"{kind}Probe"]["httpGet"] == {"path": "/readyz", "port": "probes"}
+    assert sidecar["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "probes"}
+    (mount,) = sidecar["volumeMounts"]
+    assert "subPath" not in mount  # which would never be updated
+    assert found["Service"]["spec"]["ports"][0]["targetPort"] == "http"
+
+
+def test_the_pod_has_time_for_its_application_and_then_for_the_drain() -> None:
+    found = manifests()
+    drain = mounted(found["ConfigMap"]["data"]["vary-proxy.yaml"]).server.drain
+    spec = found["Deployment"]["spec"]["template"]["spec"]
+    (app,) = spec["containers"]
+    before = app["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert spec["terminationGracePeriodSeconds"] > before + drain.delay + drain.timeout
+
+
+def test_the_sidecars_redis_can_be_commented_in() -> None:
+    text = manifests()["ConfigMap"]["data"]["vary-proxy.yaml"]
+    settings = mounted(re.sub(r"^#  (type|url):", r"  \1:", text, flags=re.MULTILINE))
+    redis = manifests("redis.yaml")
+    name = redis["Service"]["metadata"]["name"]
+    assert settings.store.type == "redis"
+    assert settings.store.url == f"redis://{name}:6379/0"
+
+
+def test_the_pod_is_scraped_where_its_metrics_are() -> None:
+    (monitored,) = manifests("monitoring.yaml")["PodMonitor"]["spec"]["podMetricsEndpoints"]
+    template = manifests()["Deployment"]["spec"]["template"]
+    (sidecar,) = template["spec"]["initContainers"]
+    ports = {one["name"]: one["containerPort"] for one in sidecar["ports"]}
+    assert template["metadata"]["annotations"]["prometheus.io/port"] == str(ports["probes"])
+    assert monitored["port"] in ports
+    labels = manifests("monitoring.yaml")["PodMonitor"]["spec"]["selector"]["matchLabels"]
+    assert labels.items() <= template["metadata"]["labels"].items()
 
 
 def test_the_images_user_port_and_file_agree_with_its_configuration() -> None:
