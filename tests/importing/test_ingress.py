@@ -212,7 +212,7 @@ def test_lists_old_versions_and_other_kinds() -> None:
         ({"rewrite_target": "/$1"}, "rewrite-target: /$1"),
         ({"ssl_redirect": "true"}, "ssl-redirect: true"),
         ({"backend_protocol": "GRPC"}, "backend-protocol: GRPC: the proxy speaks HTTP/1.1"),
-        ({"upstream_vhost": "$host"}, "a variable of nginx"),
+        ({"upstream_vhost": "$host"}, "nothing but a host can be"),
         ({"enable_cors": "true", "cors_allow_origin": "nowhere"}, "no browser sends such a value"),
         ({"enable_cors": "true", "cors_allow_methods": "get"}, 'the method "get"'),
         ({"enable_cors": "true", "cors_max_age": "long"}, "cors-max-age: long"),

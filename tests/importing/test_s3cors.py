@@ -250,3 +250,21 @@ def test_nothing_in_it_becomes_structure_or_is_filled_in() -> None:
     assert policy.headers == ("X-Ok",)
     assert "\x1b" not in text
     assert "\x1b" not in "".join(made.left_out)
+
+
+def test_rules_chosen_by_headers_whatever_the_names_are() -> None:
+    """Names under a prefix, names twice, and more than a pattern can hold."""
+    names = ["x-amz-*", "X-Amz-Meta-A", "x-amz-meta-*", "x-token", "X-Token"]
+    first = {"AllowedOrigins": ["https://a.example"], "AllowedMethods": ["PUT"]}
+    later = {"AllowedOrigins": ["https://a.example"], "AllowedMethods": ["PUT"]}
+    text = imported([{**first, "AllowedHeaders": names}, {**later, "AllowedHeaders": ["range"]}])
+    assert '"~ *(x-amz-[a-z0-9_-]*|x-token) *(, *(x-amz-[a-z0-9_-]*|x-token) *)*"' in text
+    many = [f"x-header-number-{at}" for at in range(40)]
+    rules = [{**first, "AllowedHeaders": many}, {**later, "AllowedHeaders": ["range"]}]
+    made = s3cors.convert(json.dumps(rules).encode(), "cors.json")
+    assert made.text()
+    assert made.left_out == ["s3-1: its headers, which are too many to choose a rule by"]
+
+
+def test_a_lifetime_beyond_reason_is_ten_years() -> None:
+    assert "max_age: 315360000s" in s3cors.convert(_one(MaxAgeSeconds=999999999), "x").text()

@@ -65,8 +65,10 @@ class _Origins:
         url = f"{scheme}://{backend.service}.{ingress.namespace}.svc:{port}"
         lines = [f"  {name}:", f"    url: {quoted(url)}"]
         host = said.get("upstream-vhost")
-        if host is not None and "$" in host:
-            out.warn(f"upstream-vhost: {host}: a variable of nginx; Host is passed on")
+        if host is not None and ("$" in host or not host):
+            out.warn(
+                f"upstream-vhost: {host or '(empty)'}: nothing but a host can be; Host is kept"
+            )
             host = None
         lines.append(f"    host: {'preserve' if host is None else quoted(host)}")
         if scheme == "https":

@@ -11,7 +11,7 @@ import re
 from vary_proxy.core import syntax
 from vary_proxy.importing.manifests import Ingress
 from vary_proxy.importing.origins import Taken, take
-from vary_proxy.importing.writing import Writing, listed, quoted
+from vary_proxy.importing.writing import LONGEST, Writing, listed, quoted
 
 USED = frozenset(
     ("enable-cors", "cors-allow-origin", "cors-allow-methods", "cors-allow-headers",
@@ -101,6 +101,6 @@ def _names(key: str, text: str, out: Writing, ingress: Ingress, *, credentials: 
 
 def _age(text: str, ingress: Ingress, out: Writing) -> None:
     if text.isascii() and text.isdigit() and len(text) <= 9:
-        out.add(f"    max_age: {int(text)}s")
+        out.add(f"    max_age: {min(int(text), LONGEST)}s")
     else:
         out.warn(f"Ingress {ingress.name}: cors-max-age: {text}", 4)

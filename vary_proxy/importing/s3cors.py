@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from vary_proxy.core import syntax
 from vary_proxy.importing.origins import Taken, take
 from vary_proxy.importing.s3reading import S3Rule, read
-from vary_proxy.importing.writing import Unreadable, Writing, label, listed, quoted
+from vary_proxy.importing.writing import LONGEST, Unreadable, Writing, label, listed, quoted
+from vary_proxy.matching import value_matcher
+from vary_proxy.problems import Wrong
 
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
 _MOST_IN_PATTERN = 300  # characters: a pattern has a bound, so origins are put into several
@@ -118,7 +120,7 @@ def _rest(rule: S3Rule, at: int, out: Writing, *, credentials: bool) -> None:
     if credentials:
         out.add("    credentials: true    # as S3 says; leave it out where no cookies are sent")
     if rule.max_age is not None:
-        out.add(f"    max_age: {rule.max_age}s")
+        out.add(f"    max_age: {min(rule.max_age, LONGEST)}s")
 
 
 def _rules(made: Sequence[_Made], out: Writing) -> None:
@@ -128,7 +130,7 @@ def _rules(made: Sequence[_Made], out: Writing) -> None:
     if picky:
         out.comment("Preflights that ask for headers: of the first rule that has them all.", 2)
         for one in made:
-            if asked := _pattern_of_headers(one.headers):
+            if asked := _pattern_of_headers(one, out):
                 _rule(one, out, f"{one.name}-headers", asked)
         out.comment("All other requests.", 2)
     for at, one in enumerate(made):
@@ -144,23 +146,33 @@ def _has_rival(made: Sequence[_Made], at: int) -> bool:
     return any(set(one.methods) & set(other.methods) for other in made[at + 1 :])
 
 
-def _pattern_of_headers(headers: tuple[str, ...] | None) -> str:
-    """What matches a list of these names in Access-Control-Request-Headers; "": nothing can."""
-    if headers is None:
+def _pattern_of_headers(made: _Made, out: Writing) -> str:
+    """What matches a list of its names in Access-Control-Request-Headers; "": nothing can.
+
+    Browsers send the names in lower case.
+    """
+    if made.headers is None:
         return "*"
-    if not headers:
+    names = {name.lower() for name in made.headers}
+    stems = tuple(name[:-1] for name in names if name.endswith("*"))
+    # A name that a prefix covers would be matched in two ways.
+    kept = [one for one in sorted(names) if not one.removesuffix("*").startswith(
+        tuple(stem for stem in stems if f"{stem}*" != one))]  # fmt: skip
+    if not kept:
         return ""
-    one = "|".join(map(_name_pattern, headers))
-    return f"~ *({one}) *(, *({one}) *)*"
+    one = "|".join(map(_name_pattern, kept))
+    pattern = f"~ *({one}) *(, *({one}) *)*"
+    try:
+        value_matcher(pattern)
+    except Wrong:
+        out.warn(f"{made.name}: its headers, which are too many to choose a rule by", 2)
+        return ""
+    return pattern
 
 
 def _name_pattern(name: str) -> str:
-    stem = name.removesuffix("*")
-    cased = "".join(
-        f"[{c.lower()}{c.upper()}]" if c.isalpha() else re.sub(r"([.+*^|$])", r"\\\1", c)
-        for c in stem
-    )
-    return cased + ("[A-Za-z0-9_-]*" if stem != name else "")
+    stem = re.sub(r"([.+*^|$])", r"\\\1", name.removesuffix("*"))
+    return stem + ("[a-z0-9_-]*" if name.endswith("*") else "")
 
 
 def _rule(

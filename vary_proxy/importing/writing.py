@@ -14,6 +14,7 @@ from vary_proxy import config
 from vary_proxy.problems import ConfigError
 
 MAX_BYTES = 1 << 20  # of what is imported
+LONGEST = 10 * 365 * 86400  # seconds; browsers remember a preflight for a day at most
 _WIDTH = 96
 _SCHEMA = "# yaml-language-server: $schema=./vary-proxy.schema.json"
 
