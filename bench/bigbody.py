@@ -43,7 +43,10 @@ defaults: {{origin: o}}
 log: {{access: off}}
 """
 MEMORY = "{type: memory, memory: {max: 32MiB}}"
-REDIS = '{{type: redis, url: "{url}", max_object: 2GiB, memory: {{max: 8MiB, max_object: 1MiB}}}}'
+REDIS = (
+    '{{type: redis, url: "{url}", max_object: 2GiB, timeout: {timeout}, '
+    "memory: {{max: 8MiB, max_object: 1MiB}}}}"
+)
 
 
 @contextlib.contextmanager
@@ -167,7 +170,7 @@ class Reader:
 
 def readers(url: str, target: str, count: int, ask: str) -> list[Reader]:
     """Of ever less speed; the ranges begin at ever other places."""
-    total = int(target.rpartition("/")[2])
+    total = int(target.rpartition("/")[2].partition("?")[0])
     made = []
     for number in range(count):
         rate = None if number % 4 == 0 else 64 * MIB / 1.2 ** (40 * number / count)
@@ -224,7 +227,7 @@ def main(arguments: list[str]) -> int:
             server = RedisServer(directory, "--maxmemory", "3gb")
             server.start()
             stack.callback(server.kill)
-            store = REDIS.format(url=server.url)
+            store = REDIS.format(url=server.url, timeout="250ms")
         port = stack.enter_context(big_origin())
         proxy = stack.enter_context(big_proxy(directory, port, store))
         made = readers(proxy.url, f"/{asked.kind}/{asked.size}", asked.readers, asked.ask)
