@@ -8,6 +8,7 @@ already read and found well-formed spares reading them again.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,10 +24,14 @@ from vary_proxy.observing import Observers
 _LONGEST_HEAD = 8192
 _MOST_FIELDS = 64
 _MOST_LINES = 8192  # in the table
+_MOST_VALUES = 512  # of one name there; what has more has a new one each time
 _LONGEST_LINE = 1024
 _MOST_AT_ONCE = 64 * 1024  # bytes of answers to one packet of pipelined requests
 _HEAD = 1024  # bytes that a response head counts for
 
+# Fields of which the strict reader looks at more than the characters.
+_JUDGED_BY_VALUE = frozenset((b"host", b"connection"))
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]{0,1024}+")
 _Read = tuple[bytes, bytes] | None  # name and value of a watched field; None: of no interest
 _LONG_WAY = (b"", b"")  # whoever sends this goes the long way
 _EMPTY = (b"", b"empty")  # the line that ends a head
@@ -73,6 +78,7 @@ class FastLane:
         self._clock = clock
         self._lines = _Lines(self._read)
         self._said = self._lines.__getitem__
+        self._names: dict[bytes, int] = {}  # how many lines of each are in the table
         self._views = Views(hot, self._observers, clock)
         self._longest_head, self._most_lines = _LONGEST_HEAD, _MOST_FIELDS
         self._forget()
@@ -85,17 +91,15 @@ class FastLane:
         self._most_lines = min(_MOST_FIELDS, limits.fields)
 
     def take(self, data: bytes, out: Out, scheme: bytes, client: str) -> int:
-        """Answer the requests that *data* begins with; how many bytes of it they were.
-
-        Written for speed: one pass in C over a dozen lines costs a fraction of a loop.
-        """
-        if len(data) > _LONGEST_HEAD or not data.endswith(b"\r\n\r\n"):
+        """Answer the requests that *data* begins with; how many bytes of it they were."""
+        if len(data) > self._longest_head or not data.endswith(b"\r\n\r\n"):
             return self._pipeline(data, out, scheme, client)
         lines = data.split(b"\r\n")
         first = lines.pop(0)
-        if len(lines) > _MOST_FIELDS:
+        if len(lines) > self._most_lines:
             return self._pipeline(data, out, scheme, client)
-        # An empty line is of interest: a form has two, and they are the last, as was just seen.
+        # One pass in C over a dozen lines costs a fraction of a loop. An empty line is of
+        # interest: a form has two, and they are the last, as was just seen.
         form = (scheme, first, tuple(filter(None, map(self._said, lines))))
         view = self._views.find(form)
         if view is None:
@@ -123,7 +127,7 @@ class FastLane:
         taken = given = 0
         while end >= 0 and given < _MOST_AT_ONCE:
             lines = data[taken:end].split(b"\r\n")
-            if end - taken > _LONGEST_HEAD or len(lines) > _MOST_FIELDS:
+            if end - taken > self._longest_head or len(lines) > self._most_lines:
                 break
             first = lines.pop(0)
             read = tuple(filter(None, map(self._said, lines)))
@@ -166,12 +170,18 @@ class FastLane:
         self._observers.tell_each(request, view.reply, view.length)
 
     def _read(self, line: bytes) -> _Read:
-        """What *line* says, remembered."""
+        """What *line* says, remembered unless there are too many like it."""
+        spelled, _, value = line.partition(b":")
+        often = self._names.get(spelled, 0)
+        if often >= _MOST_VALUES and _VALUE.fullmatch(value) is not None:
+            # The strict reader has judged the name long ago, and would say the same of the value.
+            name = spelled.lower()
+            return (name, value.strip(b" \t")) if self._is_watched(name) else None
         if len(line) > _LONGEST_LINE:
             return _LONG_WAY
         try:
             # The one strict reader of both lanes judges it, in a request made for it.
-            named = b"" if line[:5].lower() == b"host:" else b"host: a\r\n"
+            named = b"" if spelled.lower() == b"host" else b"host: a\r\n"
             request = read_head(b"GET / HTTP/1.1\r\n" + named + line).request
         except Refused:
             return _LONG_WAY
@@ -180,18 +190,26 @@ class FastLane:
             return _LONG_WAY
         if name == b"cookie":
             return name, value  # everybody's own, and nothing to be kept in a table
-        watched = name in _ALWAYS or name in self._hot.watched
-        read = (name, value) if watched else None
+        read = (name, value) if self._is_watched(name) else None
+        if name not in _JUDGED_BY_VALUE:
+            self._names[spelled] = often + 1
         if len(self._lines) >= _MOST_LINES:
-            self._lines.clear()
-            self._lines[b""] = _EMPTY
+            self._start()
         self._lines[line] = read
         return read
+
+    def _is_watched(self, name: bytes) -> bool:
+        return name in _ALWAYS or name in self._hot.watched
 
     def _forget(self) -> None:
         """Other fields are of interest than before."""
         self._told = frozenset(filter(is_told, self._hot.watched))
         self._views.forget()
+        self._start()
+
+    def _start(self) -> None:
+        """Begin the table of lines anew."""
+        self._names.clear()
         self._lines.clear()
         self._lines[b""] = _EMPTY
 

@@ -25,8 +25,8 @@ from vary_proxy.store.slot import Slot
 LARGEST = 2048  # bytes of content that are worth a copy of their own
 _LATE = 0.98  # part of a second after which it is counted
 
-# Scheme, first line, and names and values of the lines of interest.
-Form = tuple[bytes, bytes, tuple[tuple[bytes, bytes], ...]]
+Section = tuple[tuple[bytes, bytes], ...]  # names and values of the lines of interest
+Form = tuple[bytes, bytes, Section]  # scheme, first line, and the rest
 
 
 class View:

@@ -291,6 +291,22 @@ async def test_what_was_given_by_its_form_is_counted_when_somebody_looks(pair: P
     assert max(count for _, count in told) > 1
 
 
+async def test_a_name_with_too_many_values_is_judged_as_strictly_as_before(pair: Pair) -> None:
+    lane = pair.apps[0].server._lane
+    assert lane is not None
+    for _ in range(4):
+        await pair.both(get(), apart=True)
+    for number in range(600):  # as a balancer adds them
+        for name in (b"X-Request-Id", b"If-None-Match"):
+            assert lane._lines[b'%b: "%d"' % (name, number)] != (b"", b"")
+    assert len(lane._lines) < 1100
+    for value in ("new", " \t new\t", '"v1"', "", "\x00", "a\rb", "a\nb", "\x7f", "é", "x" * 2000):
+        for name in ("X_Request_Id", "If_None_Match"):
+            for _ in range(2):
+                fast, full = await pair.both(get(**{name: value}), apart=True)
+                assert fast == full
+
+
 @pytest.mark.parametrize("soft", [False, True])
 async def test_a_purged_resource_is_not_given_by_its_form(pair: Pair, soft: bool) -> None:
     for _ in range(4):
