@@ -42,6 +42,7 @@ class AccessLog:
         self._out = out
         self._crowded_out = 0  # by the loop's thread
         self._unwritten = 0  # by ours
+        self._told = ""  # the last warning
         self._lines: deque[Entry] = deque()
         self._serial = 0
         self._prefix = f"{os.getpid():x}-{int(time.time()):x}-"
@@ -83,8 +84,9 @@ class AccessLog:
     def _flush(self) -> None:
         try:
             self._out.look()
+            self._told = ""
         except OSError as error:
-            _log.warning("access log: not opened anew: %s: %s", error.filename, error.strerror)
+            self._warn(f"not opened anew: {error.filename}: {error.strerror}")
         batch: list[bytes] = []
         for _ in range(len(self._lines)):
             self._serial += 1
@@ -98,8 +100,14 @@ class AccessLog:
 
     def _failed(self, error: OSError, lines: int) -> None:
         if not self._unwritten:
-            _log.warning("access log: lines are lost: %s", error.strerror or error)
+            self._warn(f"lines are lost: {error.strerror or error}")
         self._unwritten += lines
+
+    def _warn(self, what: str) -> None:
+        """Once, as long as nothing else happens."""
+        if what != self._told:
+            self._told = what
+            _log.warning("access log: %s", what)
 
 
 def masked(target: bytes) -> str:

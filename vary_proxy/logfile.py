@@ -8,7 +8,7 @@ longer than what a pipe takes at once, and would be torn apart by another's.
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import os
 import select
 import sys
@@ -26,6 +26,8 @@ class Turns:
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:
+        import fcntl  # where there are several processes, there it is
+
         fcntl.lockf(self._file, fcntl.LOCK_EX)
         try:
             yield
@@ -42,7 +44,7 @@ class LogFile:
     def __init__(self, path: str | None = None, turns: Turns | None = None) -> None:
         self._path = path
         self._turns = turns
-        self._descriptor = sys.stdout.fileno() if path is None else _opened(path)
+        self._descriptor = _stdout() if path is None else _opened(path)
         self._reopen = False
         self._torn = False  # the last line was written in part
 
@@ -92,6 +94,12 @@ class LogFile:
     def close(self) -> None:
         if self._path is not None:
             os.close(self._descriptor)
+
+
+def _stdout() -> int:
+    if sys.stdout is None:  # by now its number may be that of a connection
+        raise OSError(errno.EBADF, "stdout is closed; name another place in log.access, or off")
+    return sys.stdout.fileno()
 
 
 def _opened(path: str) -> int:

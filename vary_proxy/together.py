@@ -79,16 +79,20 @@ def joined(several: list[Seen]) -> Seen:
         pairs={rule: _sum(one.pairs.get(rule, {}) for one in several) for rule in rules},
         history=_history(several),
         blocked=_blocked(several),
-        stats=StoreStats(
-            *(
-                sum(getattr(one.stats, name) for one in several)
-                for name in ("bytes", "resources", "stored_responses", "evictions")
-            ),
-            available=all(one.stats.available for one in several),
-        ),
+        stats=_stats([one.stats for one in several]),
         started=min(one.started for one in several),
         reloaded=all(one.reloaded for one in several),
         workers=sum(one.workers for one in several),
+    )
+
+
+def _stats(several: list[StoreStats]) -> StoreStats:
+    return StoreStats(
+        sum(one.bytes for one in several),
+        sum(one.resources for one in several),
+        sum(one.stored_responses for one in several),
+        sum(one.evictions for one in several),
+        all(one.available for one in several),
     )
 
 

@@ -116,6 +116,32 @@ def test_a_file_that_was_moved_is_opened_anew(tmp_path: Path) -> None:
     assert [one["path"] for one in lines(path)] == ["/4"]
 
 
+def test_a_file_that_cannot_be_opened_is_told_once_and_the_old_one_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, old = tmp_path / "log", tmp_path / "log.1"
+    with logging_to(path) as log:
+        log(request(b"/1"), reply(), 1, 0.0)
+        soon(lambda: path.read_text())
+        path.rename(old)
+        path.mkdir()
+        soon(lambda: "not opened anew" in caplog.text)
+        for target in (b"/2", b"/3"):
+            log(request(target), reply(), 1, 0.0)
+            soon(lambda target=target: target.decode() in old.read_text())
+    assert [one["path"] for one in lines(old)] == ["/1", "/2", "/3"]
+    assert caplog.text.count("not opened anew") == 1
+
+
+def test_a_closed_stdout_is_told_at_the_start(tmp_path: Path) -> None:
+    args = "-m vary_proxy run --origin http://127.0.0.1:9 --listen 127.0.0.1:0 >&-"
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} {args}"], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 1
+    assert "stdout is closed; name another place in log.access" in done.stderr
+
+
 def test_a_file_that_was_truncated_is_written_from_its_beginning(tmp_path: Path) -> None:
     """logrotate's ``copytruncate``."""
     path = tmp_path / "log"

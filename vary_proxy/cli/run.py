@@ -50,6 +50,7 @@ def command(loop: str, watch: bool, **given: Any) -> int:
     and at SIGHUP. SIGTERM drains and ends, Ctrl-C too, but without drain.delay; the second
     one ends now.
     """
+    _keep_descriptors()
     configuration = loaded(given)
     logging.basicConfig(
         level=configuration.settings.log.level.upper(), format="%(levelname)s %(message)s"
@@ -63,6 +64,13 @@ def command(loop: str, watch: bool, **given: Any) -> int:
 
     count = configuration.settings.server.workers or _processors()
     return work(None) if count == 1 else _supervised(configuration.settings, count, work)
+
+
+def _keep_descriptors() -> None:
+    """Let no connection or loop be given the number of a closed stdin, stdout or stderr."""
+    while (spare := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(spare)
 
 
 def _processors() -> int:
