@@ -99,13 +99,14 @@ class Supervisor:
         return self._worst
 
     def _turn(self, awake: socket.socket) -> None:
-        for key, _ in self._selector.select(self._patience()):
+        ready = self._selector.select(self._patience())
+        self._reap()  # first: whoever had fallen by now did not fall while ending
+        for key, _ in ready:
             if key.data is None:
                 for number in awake.recv(512):
                     self._signalled(signal.Signals(number))
-            else:
+            elif key.data in self._workers.values():
                 self._read(key.data)
-        self._reap()
         now = time.monotonic()
         for slot in [slot for slot, due in self._due.items() if due <= now and not self._ending]:
             del self._due[slot]

@@ -204,6 +204,7 @@ def test_a_unix_socket_is_shared(start, origin, tmp_path: Path) -> None:  # type
     fallen = proxy.workers()[0]
     os.kill(fallen, signal.SIGKILL)
     assert all(ask().endswith(b"AA") for _ in range(10))
+    proxy.hears("ended by signal 9")
     proxy.send(signal.SIGTERM)
     assert proxy.ends() == 0
     assert not path.exists()
@@ -227,3 +228,16 @@ def _ended(pids: list[int]) -> bool:
         except FileNotFoundError:
             continue
     return set(states) <= {"Z"}
+
+
+def test_who_fell_before_the_end_does_not_count_as_cut_by_it(start, origin) -> None:  # type: ignore[no-untyped-def]
+    """The supervisor learns of both at once, and the fall came first."""
+    proxy = start(*flags(origin[0]))
+    proxy.port()
+    fallen = proxy.workers()[0]
+    proxy.send(signal.SIGSTOP)
+    os.kill(fallen, signal.SIGKILL)
+    soon(lambda: _ended([fallen]))
+    proxy.send(signal.SIGTERM)
+    proxy.send(signal.SIGCONT)
+    assert proxy.ends() == 0
