@@ -212,6 +212,7 @@ def test_lists_old_versions_and_other_kinds() -> None:
         ({"rewrite_target": "/$1"}, "rewrite-target: /$1"),
         ({"ssl_redirect": "true"}, "ssl-redirect: true"),
         ({"backend_protocol": "GRPC"}, "backend-protocol: GRPC: the proxy speaks HTTP/1.1"),
+        ({"proxy_read_timeout": "5s"}, "proxy-read-timeout: 5s: not a number of seconds"),
         ({"upstream_vhost": "$host"}, "nothing but a host can be"),
         ({"enable_cors": "true", "cors_allow_origin": "nowhere"}, "no browser sends such a value"),
         ({"enable_cors": "true", "cors_allow_methods": "get"}, 'the method "get"'),

@@ -73,8 +73,12 @@ class _Origins:
         lines.append(f"    host: {'preserve' if host is None else quoted(host)}")
         if scheme == "https":
             lines.append("    tls: {verify: false}    # as ingress-nginx, unless it is told to")
-        times = [f"{ours}: {said[key]}s" for key, ours in _TIMES.items()
-                 if re.fullmatch(r"[1-9]\d{0,5}", said.get(key, ""), re.ASCII)]  # fmt: skip
+        times = []
+        for key, ours in _TIMES.items():
+            if re.fullmatch(r"[1-9]\d{0,5}", said.get(key, ""), re.ASCII):
+                times.append(f"{ours}: {said[key]}s")
+            elif key in said:
+                out.warn(f"{key}: {said[key]}: not a number of seconds")
         if times:
             lines.append(f"    timeouts: {{{', '.join(times)}}}")
         self.lines += lines
