@@ -43,7 +43,7 @@ class Ask:
         key = self.policy.cache.origin_key
         exact = key is OriginKey.EXACT
         value = None if exact else cors.key_value(self.policy.cors, key, self.request)
-        return keys.select({*names, *self.names}, self.request.fields, value, exact_origin=exact)
+        return keys.select((*names, *self.names), self.request.fields, value, exact_origin=exact)
 
     def anew(self) -> Ask:
         """The same question, with nothing to validate."""

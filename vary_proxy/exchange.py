@@ -147,14 +147,15 @@ class Exchange:
                 ask = replace(ask, candidates=(stored,), stale=stored)
                 return await self._fetch(walk, ask, wanted, reason)
             case reuse.Forward(reason, siblings, part):
-                filling = bool(siblings) and self._fetcher.vouching.fills(policy.origin)
-                ask = replace(
-                    ask,
-                    candidates=siblings if filling else (),
-                    filling=filling,
-                    stale=asking.fallback(resource, wanted),
-                    part=part,
-                )
+                if resource is not None:
+                    filling = bool(siblings) and self._fetcher.vouching.fills(policy.origin)
+                    ask = replace(
+                        ask,
+                        candidates=siblings if filling else (),
+                        filling=filling,
+                        stale=asking.fallback(resource, wanted),
+                        part=part,
+                    )
                 return await self._fetch(walk, ask, wanted, reason)
             case reuse.Pass(reason):
                 return await self._passer.run(walk, reason)
@@ -188,7 +189,7 @@ class Exchange:
                 walk.record.cache = "collapsed" if collapsed else "miss"
                 walk.note(effective)
                 stored = not collapsed and not detail
-                status = replace(status, fwd_status=draft.status, stored=stored, detail=detail)
+                status = CacheStatus(False, reason, draft.status, None, stored, collapsed, detail)
                 mine = draft if collapsed else own
                 resume = resuming(self._origins, ask, mine, spool.length)
                 arriving = replies.from_spool(walk, mine, spool, status, self._clock(), resume)

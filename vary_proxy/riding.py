@@ -52,6 +52,10 @@ class Riding:
         flight = self._flights.open(
             ask.key, name, joinable=joinable and self._flights.find(name) is None
         )
+        if not flight.joinable:  # nobody else's: it needs no task that outlives this one
+            await self._fetcher.run(ask, flight)
+            landed = flight.landing.result()
+            return landed, isinstance(landed, Landed) and landed.along
         self._tasks.spawn(self._fetcher.run(ask, flight), "fetch")
         try:
             landed = await asyncio.shield(flight.landing)

@@ -16,7 +16,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vary_proxy.core.message import Request, Response
 from vary_proxy.layer import AsClientsSay, Reached
@@ -297,4 +297,4 @@ def addressed(request: Request, naming: Naming) -> Request:
     """*request* as an origin of this *naming* gets it."""
     host = request.authority if naming.host is None else naming.host
     target = naming.prefix + request.target
-    return replace(request, target=target, authority=host, scheme=naming.scheme)
+    return request.to(naming.scheme, host, target, request.fields)

@@ -89,6 +89,18 @@ def _asked(value: bytes) -> RequestDirectives:
 
 def of_response(fields: Fields) -> ResponseDirectives:
     """Directives that we, a shared cache at the edge, obey: the most specific field that speaks."""
+    aimed = None if fields.lacks(_AIMED) else _at_us(fields)
+    if aimed is not None:
+        return aimed
+    value = fields.combined(b"cache-control")
+    return _NOTHING if value is None else _said(value)
+
+
+_AIMED = frozenset((*TARGETS, b"surrogate-control"))
+
+
+def _at_us(fields: Fields) -> ResponseDirectives | None:
+    """What the fields say that are meant for caches like us; None when nothing."""
     for name in TARGETS:
         value = fields.combined(name)
         if value is not None:
@@ -98,8 +110,7 @@ def of_response(fields: Fields) -> ResponseDirectives:
     value = fields.combined(b"surrogate-control")
     if value is not None and (found := _surrogate(value)):
         return _response(found, targeted=True)
-    value = fields.combined(b"cache-control")
-    return _NOTHING if value is None else _said(value)
+    return None
 
 
 _SILENT = RequestDirectives()

@@ -132,17 +132,9 @@ def to_origin(
         (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
-    return Request(
-        request.method,
-        hop.prefix + request.target,
-        fields.plus(pairs),
-        hop.scheme or request.scheme,
-        request.authority if hop.host is None else hop.host,
-        request.version,
-        request.client,
-        request.has_body,
-        request.body_length,
-    )
+    host = request.authority if hop.host is None else hop.host
+    target = hop.prefix + request.target
+    return request.to(hop.scheme or request.scheme, host, target, fields.plus(pairs))
 
 
 _REPLACED = frozenset((b"host", b"expect", b"content-length"))

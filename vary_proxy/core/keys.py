@@ -8,6 +8,7 @@ here, unless a rule says that a query parameter does not matter. RFC 9111 ยง2, ย
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from re import Pattern
 from urllib.parse import unquote_to_bytes
 
@@ -91,7 +92,9 @@ def select(
     exact value (*exact_origin* False).
     """
     found: list[tuple[bytes, bytes | None]] = []
-    for name in sorted(set(names)):
+    for name in (
+        _ordered(names) if isinstance(names, tuple) and len(names) <= 32 else sorted(set(names))
+    ):
         if name == b"origin" and not exact_origin:
             found.append((name, origin_value))
             continue
@@ -100,6 +103,11 @@ def select(
             value = normalise(value)
         found.append((name, value))
     return tuple(found)
+
+
+@lru_cache(maxsize=512)
+def _ordered(names: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    return tuple(sorted(set(names)))
 
 
 @remembered

@@ -80,6 +80,10 @@ class Fields:
         """These fields followed by *pairs*."""
         return Fields((*self.items, *pairs))
 
+    def lacks(self, names: frozenset[bytes]) -> bool:
+        """True when none of *names* is here: one question in place of several."""
+        return names.isdisjoint(self._index or self._indexed())
+
     def names(self) -> frozenset[bytes]:
         return frozenset(self._index or self._indexed())
 
@@ -126,6 +130,20 @@ class Request:
     client: str = ""  # address of the peer; empty for a unix socket
     has_body: bool = False
     body_length: int | None = None  # bytes, when Content-Length said so; None: chunked or no body
+
+    def to(self, scheme: bytes, authority: bytes, target: bytes, fields: Fields) -> Request:
+        """The same request at another address, with these *fields*."""
+        return Request(  # dataclasses.replace takes three times as long
+            self.method,
+            target,
+            fields,
+            scheme,
+            authority,
+            self.version,
+            self.client,
+            self.has_body,
+            self.body_length,
+        )
 
 
 @dataclass(frozen=True, slots=True)

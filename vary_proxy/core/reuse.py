@@ -66,7 +66,7 @@ def outside(request: Request, policy: Policy) -> Pass | None:
         return Pass("method")
     if not policy.cache.enabled or request.has_body or request.target == b"*":
         return Pass("bypass")
-    if any(name in request.fields for name in validation.ORIGIN_CONDITIONS):
+    if not request.fields.lacks(validation.ORIGIN_CONDITIONS):
         return Pass("request")
     return Pass("bypass") if keys.is_presigned(request.target) else None
 

@@ -23,6 +23,8 @@ def joined(
 ) -> Resource | None:
     """*resource* with *stored* as its newest variant; None when it may not join."""
     others = () if resource is None else resource.variants
+    if not others and limit > 0:
+        return Resource((stored,))
     kept = tuple(one for one in others if not _displaces(stored, one))
     if len(kept) < len(others):
         return Resource((stored, *kept))
