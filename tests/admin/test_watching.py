@@ -306,8 +306,8 @@ async def test_top_names_hits_origins_and_who_is_blocked(
     proxy.clock.now += 2
     assert await asyncio.to_thread(status, ["top", "--admin", proxy.admin]) == 0
     out = capsys.readouterr().out
-    assert "the cache answered 75.0 % of 4 requests, and the origins were asked 1 times" in out
-    assert "CORS blocks 1 origin." in out
+    assert "the cache answered 75.0 % of 4 requests; origins were asked 1 times." in out
+    assert "CORS blocks 1 origin: https://evil" in out
     assert "\u202e" not in out
     assert re.search(r"media .* 1 +0 ", out)
     assert await asyncio.to_thread(status, ["top", "--once", "--json", "--admin", proxy.admin]) == 0

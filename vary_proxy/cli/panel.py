@@ -19,16 +19,18 @@ _HEADING = "bold"
 def lines(told: dict[str, Any], where: str, width: int) -> list[Line]:
     """All of it, the most telling first; *width* in columns."""
     recent = _recent(told)
+    name = max(12, min(38, width - 54))  # columns of what a row is named by
     made: list[Line] = [
         (_HEADING, _headline(told, where)),
         ("", _sentence(told, recent)),
+        *_who(told),
         ("", ""),
         *_rates(told, recent, width),
         ("", ""),
-        *_blocked(told),
+        *_blocked(told, name),
         *_cors(told),
-        *_rules(told),
-        *_origins(told),
+        *_rules(told, name),
+        *_origins(told, name),
         *_store(told),
     ]
     return [(style, text[:width]) for style, text in made]
@@ -69,13 +71,18 @@ def _sentence(told: dict[str, Any], recent: _Recent) -> str:
     requests, cached = recent.total(1), recent.total(2)
     if not requests:
         return f"No request in the last {recent.seconds} seconds."
-    names = list(dict.fromkeys(one["origin"] or "(none)" for one in told["blocked"]))
-    blocked = f"; CORS blocks {len(names)} origins" if len(names) != 1 else "; CORS blocks 1 origin"
     return (
-        f"In the last {recent.seconds} seconds the cache answered {share(cached, requests)} of "
-        f"{requests:.0f} requests, and the origins were asked {recent.total(5):.0f} times"
-        f"{blocked if names else ''}."
+        f"Last {recent.seconds} s: the cache answered {share(cached, requests)} of "
+        f"{requests:.0f} requests; origins were asked {recent.total(5):.0f} times."
     )
+
+
+def _who(told: dict[str, Any]) -> list[Line]:
+    names = list(dict.fromkeys(one["origin"] or "(none)" for one in told["blocked"]))
+    if not names:
+        return []
+    said = ", ".join(map(harmless, names[:3])) + (" …" if len(names) > 3 else "")
+    return [("red", f"CORS blocks {len(names)} origin{'s'[: len(names) > 1]}: {said}")]
 
 
 def _rates(told: dict[str, Any], recent: _Recent, width: int) -> list[Line]:
@@ -93,20 +100,20 @@ def _rates(told: dict[str, Any], recent: _Recent, width: int) -> list[Line]:
         ("", f"sent       {_size(recent.total(7) / seconds):>9} /s   "
              f"{_size(totals['bytes']):>12} in all"),
         ("", f"errors     {recent.total(3):>9.0f}      {totals['errors']:>12} in all"),
-        ("", f"latency    cache {_quantiles(latency['cache'])}   "
+        ("", f"latency    cache {_quantiles(latency['cache'])}; "
              f"origin {_quantiles(latency['origin'])}"),
     ]  # fmt: skip
 
 
-def _blocked(told: dict[str, Any]) -> list[Line]:
+def _blocked(told: dict[str, Any], name: int) -> list[Line]:
     if not told["blocked"]:
         return []
-    found = [_table_head("BLOCKED BY CORS", ("times", 8), ("reason", 24), ("rule", 18))]
+    found = [(_HEADING, f"  {'BLOCKED BY CORS':<{name}} {'times':>10}  {'reason':<14}  rule")]
     found += [
         (
             "red",
-            f"  {harmless(one['origin'] or '(none)')[:38]:<38} {one['count']:>8}  "
-            f"{one['reason'][:24]:<24}  {one['rule'][:18]}",
+            f"  {harmless(one['origin'] or '(none)')[:name]:<{name}} {one['count']:>10}  "
+            f"{one['reason'][:14]:<14}  {one['rule'][:18]}",
         )
         for one in told["blocked"][:6]
     ]
@@ -123,16 +130,15 @@ def _cors(told: dict[str, Any]) -> list[Line]:
     return [("", f"CORS       {said}"), ("", "")]
 
 
-def _rules(told: dict[str, Any]) -> list[Line]:
-    found = [
-        _table_head("RULE", ("requests", 10), ("hits", 8), ("blocked", 8), ("p50", 9), ("p99", 9))
-    ]
+def _rules(told: dict[str, Any], name: int) -> list[Line]:
+    columns = (("requests", 10), ("hits", 7), ("blocked", 7), ("p50", 9), ("p99", 9))
+    found = [_table_head("RULE", name, *columns)]
     busiest = sorted(told["rules"], key=lambda one: -one["requests"])
     found += [
         (
             "",
-            f"  {one['rule'][:38]:<38} {one['requests']:>10}  "
-            f"{share(one['from_cache'], one['requests']):>8}  {one['blocked']:>8}  "
+            f"  {one['rule'][:name]:<{name}} {one['requests']:>10}  "
+            f"{share(one['from_cache'], one['requests']):>7}  {one['blocked']:>7}  "
             f"{ms(one['latency']['p50']):>9}  {ms(one['latency']['p99']):>9}",
         )
         for one in busiest[:12]
@@ -140,13 +146,14 @@ def _rules(told: dict[str, Any]) -> list[Line]:
     return [*found, ("", "")]
 
 
-def _origins(told: dict[str, Any]) -> list[Line]:
-    found = [_table_head("ORIGIN", ("asked", 10), ("failed", 8), ("p50", 9), ("p99", 9))]
+def _origins(told: dict[str, Any], name: int) -> list[Line]:
+    columns = (("asked", 10), ("", 7), ("failed", 7), ("p50", 9), ("p99", 9))
+    found = [_table_head("ORIGIN", name, *columns)]
     found += [
         (
             "yellow" if one["failed"] else "",
-            f"  {one['origin'] + '  ' + one['url']:<38.38} {one['requests']:>10}  "
-            f"{one['failed']:>8}  {ms(one['latency']['p50']):>9}  {ms(one['latency']['p99']):>9}",
+            f"  {(one['origin'] + '  ' + one['url'])[:name]:<{name}} {one['requests']:>10}  "
+            f"{one['failed']:>16}  {ms(one['latency']['p50']):>9}  {ms(one['latency']['p99']):>9}",
         )
         for one in told["origins"]
     ]
@@ -158,17 +165,17 @@ def _store(told: dict[str, Any]) -> list[Line]:
     return [
         (
             "",
-            f"store      {store['type']}: {store['stored_responses']} stored responses of "
+            f"store      {store['type']}: {store['stored_responses']} responses of "
             f"{store['resources']} URLs, {_size(store['bytes'])} of {_size(store['max'])}, "
-            f"{store['evictions']} evicted for room"
+            f"{store['evictions']} evicted"
             + ("" if store.get("available", True) else "; THE SHARED STORE IS AWAY"),
         )
     ]
 
 
-def _table_head(first: str, *columns: tuple[str, int]) -> Line:
+def _table_head(first: str, width: int, *columns: tuple[str, int]) -> Line:
     rest = "  ".join(f"{name:>{size}}" for name, size in columns)
-    return _HEADING, f"  {first:<38} {rest}"
+    return _HEADING, f"  {first:<{width}} {rest}"
 
 
 def _spark(values: Sequence[int]) -> str:
