@@ -36,9 +36,8 @@ class Walk:
 
     def note(self, effective: EffectiveVary) -> None:
         """Remember what was done to Vary."""
-        self.record.vary_action = effective.action
+        self.record.vary_action, self.record.vary_said = effective.action, effective.said
         self.record.vary_added = effective.added
-        self.record.vary_said = effective.said
 
     def asked(self, origin: str, status: int, seconds: float) -> None:
         """Remember the *origin* asked, and its answer: a *status*, or 0, after *seconds*."""
