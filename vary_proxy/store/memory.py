@@ -1,16 +1,12 @@
 """The store in memory: bounded in bytes, readable without waiting.
 
-A segmented LRU of resources. A new resource enters probation; one that is asked for again
-moves to the protected segment, whose share is four fifths. Room is made from the tail of
-probation first, so that a scan over many objects, each asked for once, passes through
-without flushing what is in use. Size is counted in bytes, metadata included. Bodies are
-kept once per resource and digest, as the chunks in which they arrived. Blocks of sparse bodies
-stand in the same rows, each by itself, so that what nobody asks for of a large object goes first.
+Room is made as queues.py says. Size is counted in bytes, metadata included. Bodies are kept
+once per resource and digest, as the chunks in which they arrived. Blocks of sparse bodies stand
+in the same queues, each by itself, so that what nobody asks for of a large object goes first.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -20,10 +16,10 @@ from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store.base import Content, StoreStats
 from vary_proxy.store.memoryblocks import MemoryBlocks
 from vary_proxy.store.memorywriter import MemoryWriter
+from vary_proxy.store.queues import Queues
 from vary_proxy.store.slot import Slot
 
 _OVERHEAD = 700  # bytes that a stored response costs beside its fields and body
-_PROTECTED_SHARE = 0.8
 _BLOCK_COST = 300  # bytes beside those of a block
 
 
@@ -39,6 +35,7 @@ class _Held:
     cost: int = 0
     block: bytes | None = None
     slot: Slot | None = None  # once somebody has asked for it
+    uses: int = 0
 
     def become(self, resource: Resource) -> None:
         self.resource = resource
@@ -54,23 +51,19 @@ class MemoryStore:
     """Fulfils vary_proxy.store.base.Store. *clock* gives Unix seconds."""
 
     def __init__(self, max_bytes: int, max_object: int, clock: Callable[[], float]) -> None:
-        self._max_bytes = max_bytes
         self._max_object = min(max_object, max_bytes)
         self._clock = clock
-        self._probation: OrderedDict[bytes, _Held] = OrderedDict()
-        self._protected: OrderedDict[bytes, _Held] = OrderedDict()
-        self._bytes = 0
-        self._protected_bytes = 0
+        self._queues: Queues[_Held] = Queues(max_bytes)
         self._responses = 0
         self._evictions = 0
         self.blocks = MemoryBlocks(self)
 
     def peek(self, key: bytes) -> Resource | None:
-        held = self._touch(key)
+        held = self._queues.use(key)
         return None if held is None else held.resource
 
     def slot(self, key: bytes) -> Slot | None:
-        held = self._find(key)
+        held = self._queues.get(key)
         if held is None:
             return None
         if held.slot is None:
@@ -89,22 +82,21 @@ class MemoryStore:
 
     def keys(self) -> list[bytes]:
         """The primary keys of all that is held, as of now."""
-        rows = (*self._probation.items(), *self._protected.items())
-        return [key for key, held in rows if held.block is None]
+        return [key for key, held in self._queues.items() if held.block is None]
 
     def look(self, key: bytes) -> Resource | None:
         """As ``peek``, but it does not count as a use."""
-        held = self._find(key)
+        held = self._queues.get(key)
         return None if held is None else held.resource
 
     async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
-        held = self._find(key)
+        held = self._queues.get(key)
         if held is None or stored.body.digest not in held.bodies:
             return False
         return self.put(key, stored, held.bodies[stored.body.digest], max_variants)
 
     async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
-        held = self._find(key)
+        held = self._queues.get(key)
         if held is None:
             return
         resource = variants.replaced(held.resource, old, new)
@@ -112,7 +104,7 @@ class MemoryStore:
             self._settle(key, held, resource)
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
-        held = self._find(key)
+        held = self._queues.get(key)
         if held is None or stored not in held.resource.variants:
             return
         kept = tuple(one for one in held.resource.variants if one != stored)
@@ -127,14 +119,14 @@ class MemoryStore:
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body, at hand and uncopied; None when it has gone."""
-        held = self._find(key)
+        held = self._queues.get(key)
         found = None if held is None else held.bodies.get(body.digest)
         if found is None:
             return None
         return found if start == 0 and stop >= body.length else _cut(found, start, stop)
 
     async def purge(self, key: bytes, *, soft: bool = False) -> int:
-        held = self._find(key)
+        held = self._queues.get(key)
         if held is None:
             return 0
         count = len(held.resource.variants)
@@ -147,18 +139,17 @@ class MemoryStore:
 
     async def clear(self) -> int:
         count = self._responses
-        for held in (*self._probation.values(), *self._protected.values()):
+        for _, held in self._queues.items():
             held.end()
-        self._probation.clear()
-        self._protected.clear()
+        self._queues.clear()
         self.blocks.clear()
-        self._bytes = self._protected_bytes = self._responses = 0
+        self._responses = 0
         return count
 
     def stats(self) -> StoreStats:
         return StoreStats(
-            bytes=self._bytes,
-            resources=len(self._probation) + len(self._protected) - len(self.blocks),
+            bytes=self._queues.bytes,
+            resources=len(self._queues) - len(self.blocks),
             stored_responses=self._responses,
             evictions=self._evictions,
         )
@@ -168,17 +159,17 @@ class MemoryStore:
 
     def block(self, name: bytes) -> bytes | None:
         """What ``hold_block`` put there, if it is there still."""
-        held = self._touch(name)
+        held = self._queues.use(name)
         return None if held is None else held.block
 
     def holds(self, name: bytes) -> bool:
         """Whether a block is there; that does not count as a use."""
-        return self._find(name) is not None
+        return self._queues.get(name) is not None
 
     def hold_block(self, name: bytes, data: bytes) -> None:
-        held = _Held(Resource(), cost=len(data) + _BLOCK_COST, block=data)
-        self._probation[name] = held
-        self._bytes += held.cost
+        held = _Held(Resource(), block=data)
+        self._queues.enter(name, held)
+        self._queues.weigh(name, held, len(data) + _BLOCK_COST)
         self._make_room(name)
 
     def drop_block(self, name: bytes) -> None:
@@ -196,7 +187,7 @@ class MemoryStore:
 
         *chunks* is None for a sparse body.
         """
-        held = self._find(key)
+        held = self._queues.get(key)
         resource = variants.joined(
             None if held is None else held.resource, stored, max_variants, self._clock()
         )
@@ -204,34 +195,12 @@ class MemoryStore:
             return False
         if held is None:
             held = _Held(Resource())
-            self._probation[key] = held
+            self._queues.enter(key, held)
         held.bodies.setdefault(stored.body.digest, chunks)
         stored.fields.forget()
         self._settle(key, held, resource)
         self._make_room(key)
         return True
-
-    def _find(self, key: bytes) -> _Held | None:
-        return self._protected.get(key) or self._probation.get(key)
-
-    def _touch(self, key: bytes) -> _Held | None:
-        held = self._protected.get(key)
-        if held is not None:
-            self._protected.move_to_end(key)
-            return held
-        held = self._probation.pop(key, None)
-        if held is not None:
-            self._protected[key] = held
-            self._protected_bytes += held.cost
-            self._demote()
-        return held
-
-    def _demote(self) -> None:
-        limit = self._max_bytes * _PROTECTED_SHARE
-        while self._protected_bytes > limit and len(self._protected) > 1:
-            key, held = self._protected.popitem(last=False)
-            self._protected_bytes -= held.cost
-            self._probation[key] = held
 
     def _settle(self, key: bytes, held: _Held, resource: Resource) -> None:
         """Take *resource* as what *held* holds: drop bodies without a variant, count anew."""
@@ -243,25 +212,14 @@ class MemoryStore:
             held.bodies = {name: body for name, body in held.bodies.items() if name in used}
         cost = len(key) + sum(map(_cost, resource.variants))
         cost += sum(len(chunk) for body in held.bodies.values() for chunk in body or ())
-        self._bytes += cost - held.cost
-        if key in self._protected:
-            self._protected_bytes += cost - held.cost
-        held.cost = cost
+        self._queues.weigh(key, held, cost)
 
     def _make_room(self, newest: bytes) -> None:
-        while self._bytes > self._max_bytes:
-            key = next((one for one in self._probation if one != newest), None)
-            if key is None:
-                key = next((one for one in self._protected if one != newest), newest)
+        while (key := self._queues.victim(newest)) is not None:
             self._evictions += len(self._remove(key).resource.variants)
 
     def _remove(self, key: bytes) -> _Held:
-        held = self._protected.pop(key, None)
-        if held is not None:
-            self._protected_bytes -= held.cost
-        else:
-            held = self._probation.pop(key)
-        self._bytes -= held.cost
+        held = self._queues.leave(key)
         self._responses -= len(held.resource.variants)
         held.end()
         if held.block is not None:
