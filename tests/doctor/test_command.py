@@ -60,7 +60,8 @@ def test_the_exit_status_is_by_severity(
         (("a.example",), "write http://host/path"),
         (("http://user:pass@a.example/",), "as -H 'Authorization: …'"),
         (("http://a.example/\u00e4",), "in ASCII"),
-        (("http://a.example:99999/",), "Port out of range"),
+        (("http://a.example:99999/",), "write http://host/path"),
+        (("http://[::1",), "write http://host/path"),
         ((DEAD, "--origin-header", "https://a.example/"), "ends with a slash"),
         ((DEAD, "-H", "x"), "write -H 'Authorization: Bearer …'"),
         ((DEAD, "-H", "Origin: https://a.example"), "use --origin-header"),
@@ -86,6 +87,7 @@ def test_a_url_that_cannot_be_reached(nginx: Nginx) -> None:
     assert told["targets"][0]["unreached"].startswith("connection_refused")
     assert told["targets"][1]["unreached"] is None
     assert "cannot reach it: connection_refused" in run("doctor", DEAD).stdout
+    assert "cannot reach it: dns_error: the host is no name" in run("doctor", "http://a..b").stdout
 
 
 def test_a_proxy_that_cannot_be_reached(nginx: Nginx) -> None:

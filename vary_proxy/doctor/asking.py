@@ -49,12 +49,16 @@ class Place:
 
 def place(url: str) -> Place:
     """*url* taken apart. Raises ValueError, whose text says what to write."""
-    remedy = "write http://host/path or https://host/path, in ASCII"
+    wrong = ValueError(f"{url!r} is no URL; write http://host/path or https://host/path, in ASCII")
     if not url.isascii() or any(one <= " " or one == "\x7f" for one in url):
-        raise ValueError(f"{url!r} is no URL; {remedy}")
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
-        raise ValueError(f"{url!r} is no URL; {remedy}")
+        raise wrong
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, or a port out of range
+        raise wrong from None
+    if not usable:
+        raise wrong
     if parts.username is not None:
         raise ValueError("a URL with a user in it; give credentials as -H 'Authorization: …'")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -76,6 +80,8 @@ class Asker:
         )
         try:
             self._client = HttpOrigin(options)
+        except ValueError as error:
+            raise ValueError(f"{server!r} is no server: {error}; write http://host:port") from None
         except (OSError, ssl.SSLError) as error:
             reason = getattr(error, "strerror", None) or error
             raise ValueError(f"{manner.ca}: cannot read certificates: {reason}") from None
@@ -97,6 +103,8 @@ class Asker:
             raise Unanswered(f"no whole answer within {self._manner.timeout:g} s") from None
         except OriginFailure as failure:
             raise Unanswered(re.sub(r" ssl:\S+ ", " ", str(failure))) from None
+        except UnicodeError:  # of the resolver, on labels that no name can have
+            raise Unanswered("dns_error: the host is no name that can be looked up") from None
         return Exchange(probe, probe.method, target, sent, answer)
 
     def _fields(self, probe: Probe) -> Pairs:
