@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -11,29 +12,51 @@ from tests.exchange.conftest import Edge
 from vary_proxy.exchange import Exchange
 
 
+class Ears:
+    def __init__(self) -> None:
+        self.event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        await self.event.wait()
+        self.event.clear()
+        return True
+
+
 class Fleet:
-    """The lock that a shared store gives, in memory. ``silent``: it lets everybody go."""
+    """The lock that a shared store gives, in memory. ``silent``: it lets everybody go.
+
+    Nothing is read along: that takes the blocks of a real store (tests/fleet).
+    """
 
     def __init__(self) -> None:
         self.held: dict[tuple[bytes, bytes], bytes] = {}
-        self.landed: dict[tuple[bytes, bytes], asyncio.Event] = {}
+        self.listening: set[Ears] = set()
         self.silent = False
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
-        if self.silent:
-            return True
-        if self.held.setdefault((key, variant), owner) != owner:
-            return False
-        self.landed[key, variant] = asyncio.Event()
-        return True
+        return self.silent or self.held.setdefault((key, variant), owner) == owner
 
-    async def release(self, key: bytes, variant: bytes, owner: bytes) -> None:
-        if self.held.pop((key, variant), None) is not None:
-            self.landed[key, variant].set()
+    async def lead(self, key: bytes, variant: bytes, owner: bytes, *said: object) -> int:
+        return int(self.held.get((key, variant)) == owner)
 
-    async def watch(self, key: bytes, variant: bytes, seconds: float) -> bool:
-        await self.landed[key, variant].wait()
-        return True
+    async def release(self, key: bytes, variant: bytes, owner: bytes, *said: object) -> None:
+        if self.held.get((key, variant)) == owner:
+            del self.held[key, variant]
+        for ears in self.listening:
+            ears.event.set()
+
+    async def follow(self, key: bytes, variant: bytes) -> tuple[bytes, None]:
+        return self.held.get((key, variant), b""), None
+
+    async def read(self, *said: object) -> None:
+        return None
+
+    @contextmanager
+    def ears(self, key: bytes, variant: bytes) -> Iterator[Ears]:
+        ears = Ears()
+        self.listening.add(ears)
+        yield ears
+        self.listening.discard(ears)
 
 
 class Pair:
