@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import threading
 import time
@@ -86,6 +87,13 @@ def _briefly(record: logging.LogRecord) -> bool:
         record.msg, record.args = f"{record.getMessage()} {_told(record.exc_info[1])}", ()
         record.exc_info = record.exc_text = None
     return True
+
+
+def preload() -> None:
+    """Import what signing needs, if it is there: workers forked after that share its pages."""
+    for name in ("botocore.session", "botocore.auth", "botocore.awsrequest"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 class MissingExtra(ValueError):

@@ -92,6 +92,8 @@ def _supervised(settings: Settings, count: int, work: Callable[[Place], int]) ->
     from vary_proxy.supervisor import Supervisor
 
     import_module("vary_proxy.app")  # once, before the workers are forked
+    if any(origin.sign is not None for origin in settings.origins.values()):
+        import_module("vary_proxy.credentials").preload()
     try:
         inherited = reserve(settings, count)
     except ListenError as error:
