@@ -1,7 +1,7 @@
 """The compose files as people use them: the README's lines, run as they are printed there.
 
 ``make image-test`` runs this; it needs a Docker engine, or root on Debian, and the ports 8080,
-8081 and 8090 of this machine.
+8081, 8082 and 8090 of this machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def shell(docker: Engine, tmp_path: Path) -> Iterator[Shell]:
 
 
 def test_minio_with_a_bucket_redis_and_the_proxy(shell: Shell, docker: Engine) -> None:
-    up, image, canvas, hello, down = FIRST
+    up, image, canvas, hello, stats, purge, down = FIRST
     shell.run(up)
     found = states(docker)
     assert set(found) == {"minio", "seed", "redis", "proxy"}
@@ -49,6 +49,12 @@ def test_minio_with_a_bucket_redis_and_the_proxy(shell: Shell, docker: Engine) -
     assert third.fields["access-control-allow-origin"] == "https://app.example"
     assert "Origin" in third.fields["vary"]
 
+    assert "33.3 % answered without the origin" in shell.run(stats)
+    assert Reply.of(shell.run("curl -i http://localhost:8082/")).status == 200
+    assert Reply.of(shell.run("curl -i http://localhost:8082/stats")).status == 401
+    shell.run(purge)
+    assert not Reply.of(shell.run(canvas)).is_hit
+
     redis = "docker compose exec -T redis redis-cli"
     assert int(shell.run(f"{redis} dbsize").split()[-1]) > 0
     assert shell.run(f"{redis} config get maxmemory").split()[-1] == str(256 * 1024 * 1024)
@@ -64,10 +70,13 @@ def test_minio_with_a_bucket_redis_and_the_proxy(shell: Shell, docker: Engine) -
 
 
 def test_what_one_replica_stored_is_a_hit_on_the_other(shell: Shell, docker: Engine) -> None:
-    up, first, second, down = REPLICAS
+    up, first, second, purge, down = REPLICAS
     shell.run(up)
     assert not Reply.of(shell.run(first)).is_hit
     assert Reply.of(shell.run(second)).is_hit
+    assert Reply.of(shell.run(second)).is_hit  # and now in its own memory
+    shell.run(purge)
+    assert not Reply.of(shell.run(second)).is_hit
     shell.run(down)
     assert states(docker) == {}
 
