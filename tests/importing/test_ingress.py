@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from tests.cli.test_commands import run
+from tests.importing.nginxroutes import Route, routed
 from vary_proxy import config
 from vary_proxy.config import Loaded
 from vary_proxy.core.message import Fields, Request
@@ -96,6 +97,42 @@ def test_hosts_before_wildcards_before_none_and_no_further() -> None:
     assert reached(loaded, "/a", "x.a.example:8080") == svc("below")
     assert reached(loaded, "/a", "x.y.a.example") == svc("all")
     assert reached(loaded, "/a", "b.example") == svc("all")
+
+
+ROUTES: list[Route] = [
+    ("", "/", "Prefix", "site"),
+    ("", "/img", "Prefix", "images"),
+    ("", "/img/big", "Prefix", "big"),
+    ("", "/img/big/one.png", "Exact", "one"),
+    ("", "/api", "ImplementationSpecific", "api"),
+    ("", "/api/v2", "ImplementationSpecific", "api2"),
+    ("a.example", "/only", "Exact", "only"),
+    ("a.example", "/img", "Prefix", "own-images"),
+    ("b.example", "/", "ImplementationSpecific", "b"),
+    ("*.a.example", "/x", "Prefix", "wild"),
+]
+
+
+def test_requests_reach_what_they_reach_through_nginx(tmp_path: Path) -> None:
+    manifests = [
+        manifest((path, kind, service), name=f"web-{at}", host=host)
+        for at, (host, path, kind, service) in enumerate(ROUTES)
+    ]
+    loaded, _ = imported(*manifests)
+    paths = ("/", "/img", "/img/", "/imgs", "/img/a?b=1", "/img/big", "/img/big/x", "/api", "/apis",
+             "/img/big/one.png", "/img/big/one.png/x", "/api/v2", "/api/v3", "/only", "/only/x",
+             "/x", "/x/y", "/xy", "/other")  # fmt: skip
+    hosts = ("a.example", "b.example", "z.a.example", "c.example")
+    with routed(tmp_path, ROUTES) as theirs:
+        asked = {(host, path): theirs(host, path) for host in hosts for path in paths}
+    assert len(set(asked.values())) == len(ROUTES) + 1  # each is reached, and nobody
+    wrong = [
+        (host, path, service, ours)
+        for (host, path), service in asked.items()
+        if (ours := reached(loaded, path, host))
+        != (NOBODY if service == "nobody" else svc(service))
+    ]
+    assert wrong == []
 
 
 def test_what_no_ingress_names_reaches_nobody_or_the_default() -> None:

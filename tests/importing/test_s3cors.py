@@ -12,9 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_commands import ROOT, run
-from tests.core.fetchoracle import Asked, Lines, max_age, preflight_passes
+from tests.core.fetchoracle import Asked, Lines, cors_check, max_age, preflight_passes
 from tests.frameworks.behind import behind_proxy
-from tests.importing.s3rules import BY_HEADER, CONFIGURATIONS, Rules, as_xml, asked_for, granting
+from tests.importing.s3rules import (
+    BY_HEADER,
+    CONFIGURATIONS,
+    ORIGINS,
+    Rules,
+    as_xml,
+    asked_for,
+    granting,
+)
 from tests.real.asking import Asker, Got, asking
 from tests.real.servers import S3Server, moto, s3rver
 from vary_proxy import config
@@ -67,6 +75,13 @@ async def test_the_first_rule_that_has_all_headers_answers() -> None:
                 assert max_age(_lines(got)) == rule + 1, asked
 
 
+async def _readable(ask: Asker, asked: Asked, target: str) -> bool:
+    """Whether a page may read the object."""
+    got = await ask(target, origin=asked.origin.decode())
+    assert got.status == 200
+    return cors_check(asked, _lines(got))
+
+
 # moto knows one rule, lets browsers judge methods, and takes a header's * for a letter.
 COMPARABLE = {"s3rver": tuple(CONFIGURATIONS), "moto": ("plain", "plain and public")}
 
@@ -82,7 +97,7 @@ def server(
         yield started
 
 
-async def test_preflights_pass_as_at_a_real_server(server: S3Server) -> None:
+async def test_pages_may_do_what_they_may_at_a_real_server(server: S3Server) -> None:
     client = server.client()
     target, wrong, passed = f"/{server.bucket}/key", [], 0
     for name in COMPARABLE[server.name]:
@@ -97,6 +112,10 @@ async def test_preflights_pass_as_at_a_real_server(server: S3Server) -> None:
                 passes = await _passes(theirs, asked, target)
                 passed += passes
                 if await _passes(ours, asked, target) != passes:
+                    wrong.append((name, asked))
+            for origin in ORIGINS:
+                asked = Asked(origin)
+                if await _readable(ours, asked, target) != await _readable(theirs, asked, target):
                     wrong.append((name, asked))
     assert passed > 20  # neither refuses everything
     assert wrong == []
