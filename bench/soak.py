@@ -1,8 +1,8 @@
 """`make soak`: minutes of everything at once over a changing key space, and what it costs.
 
 The origin, the proxy and the clients of tests/hold in one process: answers are judged byte by
-byte with faults on, while memory, descriptors and the time of a hit are looked at. They must be
-at the end what they were after the first tenth.
+byte with faults on, clocks that jump and configurations that reload, while memory, descriptors
+and the time of a hit are looked at. They must be at the end what they were after the first tenth.
 
     python -m bench.soak [--seconds 600] [--store redis://…]
 """
@@ -24,7 +24,9 @@ from pathlib import Path
 
 import uvloop
 
+from tests.hold import troubles
 from tests.hold.checker import World, pages
+from tests.hold.judging import answers_in
 from tests.hold.worlds import Front, front, get, resident, said
 
 CACHE = 16 << 20
@@ -64,14 +66,16 @@ async def soak(seconds: float, store: str) -> int:
     """0 when all stayed flat; else 1. Raises AssertionError at the first wrong answer."""
     dice = random.Random(time.time())
     world = World(pages(200, dice), dice)
-    async with front(store=store, origin=TIMES, clock=world.clock) as edge:
+    async with front(
+        store=store, origin=TIMES, clock=world.clock, reloads=troubles.RELOADS
+    ) as edge:
         edge.origin.on_connection = _steady(edge, world)
-        life = asyncio.create_task(world.live())
         first: Look | None = None
         ends = time.monotonic() + seconds
         begun = time.monotonic()
         while time.monotonic() < ends:
-            async with asyncio.TaskGroup() as group:
+            wrong = (troubles.clock_jumps(world), troubles.reloads(edge, world))
+            async with troubles.during(world.live(), *wrong), asyncio.TaskGroup() as group:
                 for _ in range(CLIENTS):
                     group.create_task(world.client(edge, ROUND))
             _move_on(world)
@@ -79,7 +83,6 @@ async def soak(seconds: float, store: str) -> int:
             if first is None and time.monotonic() - begun > seconds / 10:
                 first = now
             print(_line(time.monotonic() - begun, world.seen, now), flush=True)
-        life.cancel()
     return _verdict(first or now, now)
 
 
@@ -114,7 +117,7 @@ def _move_on(world: World) -> None:
 
 def _line(elapsed: float, seen: Counter[str], now: Look) -> str:
     return (
-        f"{elapsed:6.0f} s  {seen.total():>9} answers  {now.memory / 2**20:6.0f} MiB  "
+        f"{elapsed:6.0f} s  {answers_in(seen):>9} answers  {now.memory / 2**20:6.0f} MiB  "
         f"{now.files:>4} descriptors  {now.hit:5.0f} us a hit"
     )
 
@@ -134,7 +137,7 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description="a soak of the whole proxy")
     options.add_argument("--seconds", type=float, default=600)
     options.add_argument("--store", default="", help="redis://…, else memory")
-    logging.getLogger("vary_proxy").setLevel(logging.ERROR)  # cuts are what it is about
+    logging.disable(logging.CRITICAL)  # cuts are what it is about
     chosen = options.parse_args()
     kind = f'type: redis, url: "{chosen.store}"' if chosen.store else "type: memory"
     store = f"{{{kind}, memory: {{max: {CACHE // 2**20}MiB}}}}"

@@ -51,15 +51,18 @@ async def clock_jumps(world: World) -> None:
     """The clock is set wrong and right again, and sometimes far ahead for good."""
     world.astray = 2 * WOBBLE
     wrong = 0.0
-    while True:
-        await asyncio.sleep(world.dice.uniform(0.02, 0.2))
-        if world.dice.random() < 0.1:
-            world.clock.now += LEAP
-        else:
-            world.clock.now -= wrong
-            wrong = world.dice.uniform(-WOBBLE, WOBBLE)
-            world.clock.now += wrong
-        world.seen["clock jumps"] += 1
+    try:
+        while True:
+            await asyncio.sleep(world.dice.uniform(0.02, 0.2))
+            if world.dice.random() < 0.1:
+                world.clock.now += LEAP
+            else:
+                world.clock.now -= wrong
+                wrong = world.dice.uniform(-WOBBLE, WOBBLE)
+                world.clock.now += wrong
+            world.seen["clock jumps"] += 1
+    finally:
+        world.clock.now -= wrong
 
 
 async def reloads(edge: Front, world: World) -> None:
