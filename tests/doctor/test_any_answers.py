@@ -73,7 +73,7 @@ class _Tags(HTMLParser):
         self.tags |= {tag}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sheets, sheets | st.none(), st.booleans())
 def test_any_answers(direct: dict[str, Answer], via: dict[str, Answer] | None, named: bool) -> None:
     through = None if via is None else _opinion(via, named=named)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.cli.test_commands import run
 from tests.doctor.conftest import Told, examined
+from tests.doctor.hostile import replying, serving
 from tests.doctor.sites import A, Nginx
 from tests.real.proxy import Proxy, configured, running_proxy
 from tests.real.servers import free_ports
@@ -110,3 +112,20 @@ def test_whom_the_proxy_blocked_is_told(nginx: Nginx, proxy: tuple[Proxy, str]) 
     assert any(one["origin"].endswith(".invalid") for one in entry["blocked"])
     shown = run("doctor", nginx.site("healthy"), "--origin-header", A, "--admin", proxy[1]).stdout
     assert "LOG501 The proxy has blocked CORS requests" in shown
+
+
+def test_answers_from_before_the_rules_changed_are_told(tmp_path: Path) -> None:
+    """Stored with a permission that the server has since taken back."""
+    fields = {"vary": "Origin", "cache-control": "max-age=3600", "etag": '"1"'}
+    rules = {"access-control-allow-origin": A}
+    with (
+        serving(lambda asked: replying(**fields, **rules)(asked)) as (url, _),
+        running_proxy(tmp_path, "--origin", url) as proxy,
+    ):
+        before = examined(f"{url}/x", "--via", proxy.url)
+        assert "CA304" not in before.findings
+        rules.clear()
+        after = examined(f"{url}/x", "--via", proxy.url)
+        told = after.findings["CA304"]["detail"]
+        assert told == f"from the cache {A}, past it no Access-Control-Allow-Origin"
+        assert "CA304" in after.opinion["new"]

@@ -15,7 +15,7 @@ from vary_proxy.importing import ingress, nginxgateway, s3cors
 from vary_proxy.importing.manifests import PREFIX
 from vary_proxy.importing.writing import Unreadable, Writing
 
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 _PARTS = (
     *("https://", "http://", "a.example", "*", ".", ":8443", "null", "${HOME}", "$", '"', "\n"),
     *("\\", "#", ": ", "{", "~", "(", ")", "[", "|", "\x1b", "é", "\ud800", "x-amz-*", "GET"),
