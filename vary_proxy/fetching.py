@@ -223,7 +223,7 @@ class Fetcher:
         taken = self._pump.at_once(load)
         if taken is None:
             self._tasks.spawn(self._pump.run(load), "pump")
-            taken = variants.has_room(self._store.peek(ask.key), draft, most, now)
+            taken = variants.has_room(self._store.look(ask.key), draft, most, now)
         own = draft
         if verdict.fields is not head.fields:
             own = replace(draft, fields=vary.dress(head.fields.without(_FRAMING), effective))

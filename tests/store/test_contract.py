@@ -39,6 +39,14 @@ async def test_a_committed_response_is_found_with_all_that_was_said_of_it(store:
     assert await body_of(store, KEY, resource.variants[0]) == b"body"
 
 
+async def test_what_was_found_can_be_looked_at_again_at_once(store: Store) -> None:
+    await put(store, KEY, stored(A))
+    resource = await found(store, KEY)
+    assert resource is not None
+    assert store.look(KEY) == resource
+    assert store.look(b"something else") is None
+
+
 async def test_leaving_a_writer_without_commit_leaves_nothing(store: Store) -> None:
     writer = store.writer(KEY, None, 64)
     assert writer is not None

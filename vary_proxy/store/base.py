@@ -111,6 +111,9 @@ class Store(Protocol):
     def slot(self, key: bytes) -> Slot | None:
         """Where ``peek`` finds its answer, to see at any moment whether that is still the same."""
 
+    def look(self, key: bytes) -> Resource | None:
+        """What was last seen of it, if recently: to tell what may become of it, not to answer."""
+
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body that are at hand without waiting; else None."""
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
@@ -76,6 +77,10 @@ class LayeredStore:
 
     def slot(self, key: bytes) -> Slot | None:
         return None if self._recall(key) is None else self._known.slot(key)
+
+    def look(self, key: bytes) -> Resource | None:
+        known = self._known.get(key)
+        return self.shared.look(key) if known is None else known
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body if they are at hand."""
@@ -176,14 +181,8 @@ class LayeredStore:
         return count
 
     def stats(self) -> StoreStats:
-        held = self.memory.stats()
-        return StoreStats(
-            bytes=held.bytes + self._known.bytes,
-            resources=held.resources,
-            stored_responses=held.stored_responses,
-            evictions=held.evictions,
-            available=self.shared.breaker.readable,
-        )
+        held, available = self.memory.stats(), self.shared.breaker.readable
+        return replace(held, bytes=held.bytes + self._known.bytes, available=available)
 
     async def close(self) -> None:
         if self._notices is not None:

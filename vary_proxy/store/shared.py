@@ -58,6 +58,10 @@ class SharedStore:
     def slot(self, key: bytes) -> None:
         return None
 
+    def look(self, key: bytes) -> Resource | None:
+        seen = self.rows.recall(key)
+        return None if seen is None else seen.resource
+
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> None:
         return None
 
