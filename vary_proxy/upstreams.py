@@ -14,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from vary_proxy.budget import Budget
 from vary_proxy.core.message import Request, Response
 from vary_proxy.layer import AsClientsSay, Reached
 from vary_proxy.origin import Interim, Naming, OriginFailure, OriginResponse
@@ -38,6 +39,8 @@ _REPEATABLE = _GONE | {
     "connection_timeout", "http_response_timeout", "tls_certificate_error", "tls_protocol_error",
 }  # fmt: skip
 
+_CHECK_WAITS = 2.0  # seconds that a health check waits at least; else as long as between two
+
 _log = logging.getLogger("vary_proxy")
 
 
@@ -55,51 +58,6 @@ class Care:
     rest: float = 10.0
     check: bytes | None = None
     every: float = 5.0
-
-
-class Budget:
-    """Of the requests in a sliding window, the share that may be sent again.
-
-    Every one of them may, once, ``elsewhere``: from a URL that died to one that stands.
-    """
-
-    def __init__(
-        self,
-        clock: Callable[[], float],
-        share: float = 0.2,
-        least: int = 3,
-        window: float = 10.0,
-    ) -> None:
-        self._clock = clock
-        self._share = share
-        self._least = least
-        self._window = window
-        self._seconds: deque[list[int]] = deque()  # [second, requests, retries]
-        self._requests = self._retries = 0
-
-    def request(self) -> None:
-        self._now()[1] += 1
-        self._requests += 1
-
-    def retry(self, *, elsewhere: bool = False) -> bool:
-        """True, and spent, when another one is within the budget."""
-        second = self._now()
-        share = 1.0 if elsewhere else self._share
-        if self._retries >= max(self._least, int(self._requests * share)):
-            return False
-        second[2] += 1
-        self._retries += 1
-        return True
-
-    def _now(self) -> list[int]:
-        now = self._clock()
-        while self._seconds and self._seconds[0][0] <= now - self._window:
-            _, requests, retries = self._seconds.popleft()
-            self._requests -= requests
-            self._retries -= retries
-        if not self._seconds or self._seconds[-1][0] != int(now):
-            self._seconds.append([int(now), 0, 0])
-        return self._seconds[-1]
 
 
 class Upstream:
@@ -267,8 +225,12 @@ class Upstreams:
         request = Request(
             b"GET", self._care.check or b"/", authority=naming.authority, scheme=naming.scheme
         )
+        within = max(_CHECK_WAITS, self._care.every)
         try:
-            response = await member.bare.fetch(request)
+            async with asyncio.timeout(within):
+                response = await member.bare.fetch(request)
+        except TimeoutError:
+            return f"health check: no answer within {within:g} s"
         except OriginFailure as failure:
             return f"health check: {failure}"
         await response.close()

@@ -113,3 +113,27 @@ def test_a_hangup_while_draining_changes_nothing_about_the_end(
         client.join()
         assert bodies == [b"AA"]
         assert proxy.ends() == 0
+
+
+def test_a_hangup_while_starting_does_not_end_it(
+    started: list[Command], workers: int, tmp_path: Path
+) -> None:
+    """Its default is to end a process; one comes early where a file was just written."""
+    with letters("A") as (url, _):
+        written(tmp_path / "p.yaml", url, workers)
+        proxy = Command("-c", str(tmp_path / "p.yaml"))
+        started.append(proxy)
+        status = Path(f"/proc/{proxy.process.pid}/status")
+
+        def is_taken() -> bool:
+            told = dict(
+                line.split(":\t") for line in status.read_text().splitlines() if ":\t" in line
+            )
+            return bool((int(told["SigIgn"], 16) | int(told["SigCgt"], 16)) & 1)
+
+        soon(is_taken, 30)
+        while not any(line.startswith("store ") for line in proxy.said):
+            proxy.send(signal.SIGHUP)
+            time.sleep(0.01)
+            assert proxy.process.poll() is None, proxy.said
+        assert get(proxy.port()) == b"AA"

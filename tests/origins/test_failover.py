@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -140,6 +141,22 @@ async def test_with_health_checks_nobody_sees_a_crash(tmp_path: Path) -> None:
     assert times.requests > 500
     assert max(times.aside) < 5.0
     assert max(times.back) < 5.0
+
+
+async def test_one_that_hangs_is_set_aside_and_asked_no_more(tmp_path: Path) -> None:
+    """It takes connections and says nothing, as a process does that was stopped."""
+    with standing() as origins:
+        urls = ", ".join(f"'http://127.0.0.1:{port}'" for port in origins.ports)
+        origin = f"{{urls: [{urls}], timeouts: {{first_byte: 20s}}{HEALTH}}}"
+        text = f"version: 1\norigins: {{main: {origin}}}\nlog: {{access: off}}\n"
+        with running_proxy(tmp_path, *configured(tmp_path, text)) as proxy:
+            stopped = f"origin http://127.0.0.1:{origins.ports[0]} is set aside: health check: no"
+            origins.processes["A"].send_signal(signal.SIGSTOP)
+            await until(lambda: stopped in proxy.log.read_text(), 40)
+            client = await Client.at(int(proxy.url.rpartition(":")[2]))
+            got = [(await client.get(f"/{at}")).body for at in range(30)]
+            assert set(got) == {b"BB", b"CC"}
+            client.close()
 
 
 @pytest.mark.parametrize("clients", [64])

@@ -10,10 +10,11 @@ import pytest
 
 from tests.origins.scripted import Answer, Scripted, refused
 from tests.wire import raworigin
+from vary_proxy.budget import Budget
 from vary_proxy.core.message import Request, Response
 from vary_proxy.httpclient import HttpOrigin, OriginOptions
 from vary_proxy.origin import OriginFailure
-from vary_proxy.upstreams import Addressed, Budget, Care, Upstream, Upstreams
+from vary_proxy.upstreams import Addressed, Care, Upstream, Upstreams
 
 GET = Request(b"GET", b"/a")
 
@@ -249,6 +250,22 @@ async def test_checks_set_aside_and_bring_back() -> None:
     sick.answers = [ok()]
     await rig.checked()
     assert rig.upstreams.members[0].is_available(rig.clock())
+    await rig.upstreams.close()
+
+
+async def test_a_check_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It need not wait as long as a request would: 10 s to the first byte, three times over."""
+
+    class Hanging(Scripted):
+        async def fetch(self, *args: Any) -> Answer:
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+    monkeypatch.setattr("vary_proxy.upstreams._CHECK_WAITS", 0.01)
+    rig = Rig(Hanging(ok()), Scripted(ok()), check=b"/ready", every=0.01, fail_after=1)
+    rig.upstreams.begin()
+    await raworigin.until(lambda: rig.waits == 2)
+    assert [one.unwell for one in rig.upstreams.members] == [True, False]
     await rig.upstreams.close()
 
 

@@ -51,6 +51,7 @@ def command(loop: str, watch: bool, **given: Any) -> int:
     one ends now.
     """
     _keep_descriptors()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is taken: what it asks for comes anyhow
     configuration = loaded(given)
     logging.basicConfig(
         level=configuration.settings.log.level.upper(), format="%(levelname)s %(message)s"
