@@ -134,12 +134,21 @@ async def stream(request: web.Request, eyes: Eyes) -> web.StreamResponse:
     response = web.StreamResponse(
         headers={"Cache-Control": "no-store", "Content-Type": "application/x-ndjson"}
     )
-    await _collected(eyes, asked)  # begin before we say so: what happens from now on is told
+    await _collected(eyes, asked)  # begin before we say so: what happens from now on is told,
+    since = time.time()  # by every worker
     try:
         await response.prepare(request)
         quiet = 0.0
+        held: list[tuple[float, bytes]] = []
         while not eyes.feeds.closed and not _is_gone(request):
-            text = _text(await _collected(eyes, asked))
+            # Workers are asked one after the other: what is younger than the first answer waits
+            # for the next turn, so that lines are in the order of time.
+            until = time.time()
+            batches = await _collected(eyes, asked)
+            came = (line for one in batches for line in one.lines if line[0] >= since)
+            lines = sorted([*held, *came])
+            held = [line for line in lines if line[0] > until]
+            text = _text(lines[: len(lines) - len(held)], sum(one.lost for one in batches))
             quiet = 0.0 if text else quiet + _EVERY
             if text or quiet >= _QUIET:
                 quiet = 0.0
@@ -166,9 +175,7 @@ async def _collected(eyes: Eyes, asked: Question) -> list[Batch]:
     return batches
 
 
-def _text(batches: Sequence[Batch]) -> bytes:
-    lost = sum(one.lost for one in batches)
-    lines = sorted(line for one in batches for line in one.lines)
+def _text(lines: Sequence[tuple[float, bytes]], lost: int) -> bytes:
     told = [line for _, line in lines]
     if lost:
         told.append(b'{"lost":%d}' % lost)
