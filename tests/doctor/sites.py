@@ -58,12 +58,16 @@ SITES = {
     "CV004": Site({"Vary": "", ACAO: "$star_if_asked"}),
     "CV005": Site({ACAO: "$listed_but_304"}),
     "CV006": Site({"Vary": "$vary_but_304"}),
+    "CV006-another": Site({ACAO: "$listed_or_b_on_304"}),
     "CV007": Site({"Content-Language": "$language_of_304"}),
     "CV008": Site(statuses=SUCCESSES),
+    "CV008-head": Site({ACAO: "$listed_but_head"}),
+    "CV008-part": Site({"Vary": "$vary_but_206"}),
     "CV009": Site({ACAO: "", "Vary": ""}, preflight="", more="return 302 /healthy/cat.txt;"),
     "CV010": Site({"Vary": "$vary_overwritten"}),
     "CV011": Site({ACAO: "*"}),
     "CV012": Site({"Vary": "*"}),
+    "CV012-unreadable": Site({"Vary": "Origin; Accept"}),
     "CV013": Site(twice=(("Vary", "Accept-Encoding"),)),
     "CV014": Site({"Vary": "Origin", "Access-Control-Allow-Headers": "$asked_headers"}),
     "CV015": Site({"Vary": f"{HEALTHY['Vary']}, User-Agent, Cookie"}),
@@ -78,7 +82,9 @@ SITES = {
     "CO109": Site({ACAO: "*", "Vary": "", "Access-Control-Allow-Headers": "*"}),
     "CO110": Site({ACAC: "true"}),
     "CO111": Site(more="if ($stranger) { return 403; }"),
+    "CO111-content": Site(more="if ($http_origin) { return 200 tailored; }"),
     "PF201": Site(preflight=""),
+    "PF201-silent": Site({ACAO: "$listed_but_options"}),
     "PF202": Site({"Access-Control-Max-Age": ""}),
     "PF202-capped": Site({"Access-Control-Max-Age": "100000"}),
     "PF203": Site({"Access-Control-Max-Age": "an hour"}),
@@ -86,6 +92,7 @@ SITES = {
     "PF205": Site({"Cache-Control": "$cache_but_options"}),
     "PF206": Site({"Access-Control-Allow-Private-Network": "$private_network"}),
     "CA301": Site(more="etag off;"),
+    "CA301-weak": Site({"ETag": 'W/"1"'}, more="etag off;"),
     "CA302": Site({"ETag": '"1-$http_origin"'}, more="etag off;"),
     "CA303": Site({name: "" for name in HEALTHY if name != "Cache-Control"}),
     # Copied from page to page: add_header within if drops what stands around it.
@@ -112,6 +119,10 @@ map $http_origin $vary_if_asked { default 'VARY'; '' ''; }
 map $stranger $vary_unless_stranger { default ''; '' 'VARY'; }
 map $http_origin $star_if_asked { default '*'; '' ''; }
 map $status $listed_but_304 { default $listed; 304 ''; }
+map $status $listed_or_b_on_304 { default $listed; 304 https://b.example; }
+map $request_method $listed_but_head { default $listed; HEAD ''; }
+map $request_method $listed_but_options { default $listed; OPTIONS ''; }
+map $http_range $vary_but_206 { default 'VARY'; bytes=0-0 ''; }
 map $status $vary_but_304 { default 'VARY'; 304 ''; }
 map $status $language_of_304 { default ''; 304 'de'; }
 map $http_origin $vary_overwritten { default 'VARY'; '' 'VARY, Accept-Encoding'; }
