@@ -32,12 +32,17 @@ _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # Instant, request, record, status, bytes of content, seconds: what a line is made of, later.
 Entry = tuple[float, Request, Record, int, int, float]
+Named = Callable[[Request], Request]
 
 
 class AccessLog:
-    """To be called as an observer. ``lost`` counts the lines that could not be written."""
+    """To be called as an observer. ``lost`` counts the lines that could not be written.
 
-    def __init__(self, form: str, out: LogFile) -> None:
+    *named* gives a request with the trace that it belongs to; None: as it came.
+    """
+
+    def __init__(self, form: str, out: LogFile, named: Named | None = None) -> None:
+        self._named = named
         self._render: Callable[[Entry, str], bytes] = Json() if form == "json" else _FORMS[form]
         self._out = out
         self._crowded_out = 0  # by the loop's thread
@@ -55,6 +60,8 @@ class AccessLog:
         if len(self._lines) >= _MOST_WAITING:
             self._crowded_out += 1
             return
+        if self._named is not None and seconds:
+            request = self._named(request)
         self._lines.append((time.time(), request, reply.record, reply.status, sent, seconds))
 
     @property

@@ -99,7 +99,7 @@ class App:
         if log.access != "off":
             path = None if log.access == "stdout" else log.access
             turns = None if self._inherited is None else self._inherited.turns
-            access = self._access = AccessLog(log.format, LogFile(path, turns))
+            access = self._access = AccessLog(log.format, LogFile(path, turns), self._tracer.named)
             self.eyes.lost_lines = lambda: access.lost
             self.observers.append(self._access)
         for observer in self._tracer.observers:

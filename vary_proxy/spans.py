@@ -30,7 +30,7 @@ from vary_proxy import __version__
 from vary_proxy.accesslog import masked
 from vary_proxy.asked import Handler
 from vary_proxy.channel import Channel
-from vary_proxy.core.message import Fields, Reply, Request
+from vary_proxy.core.message import Pair, Reply, Request
 from vary_proxy.observing import Observer
 from vary_proxy.origin import Interim, Naming, Origin, OriginFailure, OriginResponse
 from vary_proxy.store import breaker
@@ -67,6 +67,13 @@ class Spans:
     @property
     def observers(self) -> tuple[Observer, ...]:
         return (self._answered,)
+
+    def named(self, request: Request) -> Request:
+        """*request* with the traceparent of its trace, where we began one that is kept."""
+        found = self._under_way.get(id(request))
+        if found is None or b"traceparent" in request.fields or not found[1].is_recording():
+            return request
+        return replace(request, fields=request.fields.plus(_carried(found[1])))
 
     def handler(self, handler: Handler) -> Handler:
         """*handler* within a span for each request, which ends when its reply is written."""
@@ -151,6 +158,13 @@ def _parent(request: Request) -> Context:
     return _W3C.extract(carrier, Context())
 
 
+def _carried(span: Span) -> tuple[Pair, ...]:
+    """The fields that tell others of *span*."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier, set_span_in_context(span))
+    return tuple((name.encode(), value.encode()) for name, value in carrier.items())
+
+
 def _of_request(request: Request) -> Attributes:
     path, _, query = masked(request.target).partition("?")
     told: Attributes = {
@@ -209,10 +223,8 @@ class _TracedOrigin:
         on_interim: Interim | None = None,
     ) -> OriginResponse:
         span = self._begun(request)
-        carrier: dict[str, str] = {}
-        _W3C.inject(carrier, set_span_in_context(span))
-        pairs = tuple((name.encode(), value.encode()) for name, value in carrier.items())
-        asked = replace(request, fields=Fields(request.fields.without(_CARRIERS).items + pairs))
+        fields = request.fields.without(_CARRIERS).plus(_carried(span))
+        asked = replace(request, fields=fields)
         try:
             response = await self._origin.fetch(asked, body, on_interim)
             status = response.head.status

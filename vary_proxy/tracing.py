@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Protocol
 
+from vary_proxy.accesslog import Named
 from vary_proxy.asked import Handler
 from vary_proxy.observing import Observer
 from vary_proxy.origin import Origin
@@ -37,7 +38,12 @@ class Tracer(Protocol):
     def store(self, observer: breaker.Observer | None) -> breaker.Observer | None: ...
 
     @property
-    def observers(self) -> tuple[Observer, ...]: ...
+    def named(self) -> Named | None:
+        """Gives a request that is being answered the ``traceparent`` of its trace, if any."""
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """To be told last: the trace of a request is known until then."""
 
     async def close(self) -> None: ...
 
@@ -46,6 +52,7 @@ class Untraced:
     """No traces."""
 
     observers: tuple[Observer, ...] = ()
+    named: Named | None = None
 
     def handler(self, handler: Handler) -> Handler:
         return handler

@@ -25,7 +25,6 @@ _TEXT = """\
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
 origins: {{media: {{url: "{origin}"}}}}
-log: {{access: off}}
 probes: {{address: "127.0.0.1:0"}}
 """
 ADMIN = f'admin: {{address: "127.0.0.1:0", token: {TOKEN}}}\n'
@@ -133,7 +132,8 @@ async def start(origin: Origin) -> AsyncIterator[Start]:
 
         async def make(more: str = ADMIN) -> Proxy:
             clock = Clock()
-            text = _TEXT.format(origin=origin.url) + more
+            quiet = "" if "log: " in more else "log: {access: off}\n"
+            text = _TEXT.format(origin=origin.url) + quiet + more
             app = App(loads(text.encode(), "test.yaml", {}, environ={}), clock)
             stack.push_async_callback(app.close)
             (address,) = await app.start()

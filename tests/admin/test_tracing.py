@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,6 +141,16 @@ async def test_a_request_continues_its_trace_and_the_origin_gets_it(
     assert {server.failed, client.failed} == {False}
     assert server.seconds >= client.seconds > 0
     assert "secret" not in str(collector.spans)
+
+
+async def test_the_log_names_the_trace_that_was_begun_here(
+    start: Start, collector: Collector, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    proxy = await start(traced(collector) + f'log: {{access: "{log}"}}\n')
+    await proxy.get("/a")
+    await until(lambda: log.read_text() and collector.spans)
+    assert json.loads(log.read_text())["trace"] == collector.spans[0].trace
 
 
 async def test_hits_are_told_where_there_is_a_trace(
