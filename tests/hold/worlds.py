@@ -30,6 +30,7 @@ HOST = b"front.example"
 MAX_AGE = b"Cache-Control: max-age=600"
 
 
+PATIENT = "timeouts: {connect: 30s, first_byte: 30s}"  # on a machine that does much else
 MEMORY = "{type: memory, memory: {max: 16MiB}}"
 
 
@@ -251,9 +252,12 @@ class Front:
         return await self.ask(get(target, *fields))
 
     async def primed(self, target: bytes = b"/", *fields: bytes) -> None:
-        """Three times, so that both lanes have it."""
+        """Three times, so that both lanes have it, and until it is stored."""
         for _ in range(3):
             await self.get(target, *fields)
+            async with asyncio.timeout(20):
+                while len(self.app.exchange.flights):
+                    await asyncio.sleep(0.001)
 
     async def settle(self) -> None:
         """Until nothing goes on in the background."""
@@ -288,7 +292,7 @@ async def front(
     """
     behind = Origin(respond)
     said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
-    said |= {"server": server, "origin": origin, "at": at}
+    said |= {"server": server, "origin": origin or PATIENT, "at": at}
     await behind.start()
     try:
         loaded = _loaded(behind.port, said)
