@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from vary_proxy.core import blocks, cors, edge, keys, ranges, validation
@@ -10,13 +10,14 @@ from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import OriginKey, Policy
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
+from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import Interim
 
 NO_VARY = EffectiveVary(None, ())
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Ask:
     """One question to the origin.
 

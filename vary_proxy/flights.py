@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
 from vary_proxy.runs import RunReader
@@ -27,7 +28,7 @@ _REMEMBERED_SECONDS = 10.0
 _REMEMBERED_MOST = 16384
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Landed:
     """A storable response whose body is on its way through *spool*.
 
@@ -51,7 +52,7 @@ class Landed:
         return self.draft.status
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Validated:
     """The origin said 304: *stored* is up to date. ``filled``: it is a new variant, now stored.
 
@@ -70,7 +71,7 @@ class Validated:
         return 304
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Alone:
     """A response for its requester alone; ``fields`` are end-to-end, Vary not yet dressed."""
 
@@ -84,7 +85,7 @@ class Alone:
         return self.response.head.status
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Failed:
     """No usable answer: the origin failed, or said 5xx while something stale may stand in."""
 
@@ -97,7 +98,7 @@ class Failed:
         return self.status
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Found:
     """Another process of the fleet fetched it: *stored* is what it left in the store."""
 
@@ -105,7 +106,7 @@ class Found:
     answered: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Opened:
     """A range of a large whole: *stored* is sparse, and its first blocks are on their way.
 

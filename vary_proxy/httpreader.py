@@ -15,6 +15,7 @@ from functools import lru_cache
 from vary_proxy.core import syntax
 from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import Fields, Pair, Response
+from vary_proxy.core.values import immutable
 from vary_proxy.origin import OriginFailure
 
 MAX_LENGTH = 2**63 - 1  # bytes; a Content-Length above is not credible
@@ -42,7 +43,7 @@ class Limits:
     line: int = 32 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Framing:
     """Where a body ends, and whether the connection survives it.
 

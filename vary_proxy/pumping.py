@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.values import immutable
 from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.spool import Abandoned, Spool
@@ -36,7 +36,7 @@ class Lender(Protocol):
         """Some of bytes [start, stop) that were lent; None: they have gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Load:
     """One body to move. ``prefix`` is the stored part that goes before it."""
 

@@ -9,8 +9,6 @@ Fetch, "CORS protocol"; "CORS check".
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vary_proxy.core.corsorigins import DEFAULT_PORTS, PolicyError, parse_origin
 from vary_proxy.core.corspolicy import (
     ALLOW_ORIGIN,
@@ -23,6 +21,7 @@ from vary_proxy.core.corspolicy import (
 )
 from vary_proxy.core.message import Fields, Pair, Request
 from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginKey
+from vary_proxy.core.values import immutable
 
 __all__ = (
     "FAMILY", "Applied", "CorsPolicy", "Kind", "PolicyError", "Verdict", "apply", "blocked",
@@ -69,7 +68,7 @@ def reply_fields(policy: CorsPolicy, judged: Verdict) -> tuple[Pair, ...]:
     return judged.fields
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Applied:
     """A response's fields with the CORS family that is sent, and what it depends on.
 

@@ -16,6 +16,7 @@ from vary_proxy.core import syntax
 from vary_proxy.core.corsorigins import Origins, PolicyError, compile_origins, exact_origin
 from vary_proxy.core.message import Pair
 from vary_proxy.core.policy import CORS_VARY
+from vary_proxy.core.values import immutable
 
 ALLOW_ORIGIN = b"access-control-allow-origin"
 TIMING = b"timing-allow-origin"
@@ -33,7 +34,7 @@ class Kind(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Verdict:
     """What a policy makes of a request, and the CORS fields of the reply to it.
 

@@ -7,13 +7,12 @@ RFC 9110 §15.3.7, §15.4.5, RFC 9111 §5.1, RFC 9211.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vary_proxy.core import freshness, ranges, reuse, syntax, validation
 from vary_proxy.core.forwarding import PSEUDONYM
 from vary_proxy.core.message import Fields, Pair, Request
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.values import immutable
 
 BODILESS = frozenset((204, 304))
 
@@ -28,7 +27,7 @@ _NOT_IN_416 = (_NOT_IN_304 - {b"accept-ranges"}) | frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class CacheStatus:
     """One member of Cache-Status (RFC 9211 §2)."""
 
@@ -66,7 +65,7 @@ def _token_or_string(value: bytes) -> bytes:
     return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """A head, and the pieces of its body in order: bytes of ours, or spans of the stored body."""
 

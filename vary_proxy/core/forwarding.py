@@ -9,13 +9,14 @@ RFC 9110 §7.6, RFC 7239.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from vary_proxy.core import edge, syntax
 from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
 from vary_proxy.core.policy import OriginHeader, Policy
+from vary_proxy.core.values import immutable
 
 PSEUDONYM = b"vary-proxy"
 MOST_HOPS = 8  # through ourselves, before it is called a loop
@@ -44,7 +45,7 @@ _FROM_TRUSTED_ONLY = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Hop:
     """What forwarding knows of the two sides. ``host`` None passes the client's Host on."""
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from vary_proxy.core.values import immutable
+
 Pair = tuple[bytes, bytes]
 
 
@@ -113,7 +115,7 @@ class Fields:
 NO_FIELDS = Fields()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Request:
     """A request head as it reached us, or as it goes to the origin.
 
@@ -146,7 +148,7 @@ class Request:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Response:
     """A response head, as the origin sent it."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from vary_proxy.core import syntax
 from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import Part, StoredResponse
+from vary_proxy.core.values import immutable
 
 MOST_RANGES = 16
 
@@ -21,7 +21,7 @@ _SPEC = re.compile(rb"(\d{0,18})-(\d{0,18})\Z")
 _CONTENT_RANGE = re.compile(rb"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Span:
     """Bytes [start, stop) of the whole representation."""
 

@@ -6,16 +6,15 @@ tokens of Cache-Status (RFC 9211 §2.2): the header, the log and the metric cann
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vary_proxy.core import freshness, keys, parts, ranges, storing, validation
 from vary_proxy.core.directives import RequestDirectives, of_request
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
+from vary_proxy.core.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Serve:
     """Answer from *stored*. ``revalidate``: and validate it in the background (RFC 5861 §3)."""
 
@@ -24,7 +23,7 @@ class Serve:
     revalidate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Validate:
     """Ask the origin whether *stored* still holds."""
 
@@ -32,7 +31,7 @@ class Validate:
     reason: str  # stale | request
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Forward:
     """Ask the origin.
 
@@ -45,14 +44,14 @@ class Forward:
     part: StoredResponse | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Pass:
     """Outside the cache: sent on as it is, and nothing of it stored."""
 
     reason: str  # method | bypass | request
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Refuse:
     """only-if-cached, and nothing fits: 504 (RFC 9111 §5.2.1.7)."""
 

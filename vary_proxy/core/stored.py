@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, replace
 
 from vary_proxy.core.directives import ResponseDirectives, of_response
 from vary_proxy.core.message import Fields
+from vary_proxy.core.values import immutable
 
 Selecting = tuple[tuple[bytes, bytes | None], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Body:
     """The content of a stored response, by reference.
 
@@ -35,7 +36,7 @@ class Part:
     total: int | None  # length of the whole; None when the origin said ``*``
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StoredResponse:
     """One variant (RFC 9111 §2, §4.1).
 
@@ -72,7 +73,7 @@ class StoredResponse:
     def of(self, body: Body) -> StoredResponse:
         """The same with another *body*: nothing of it is read again, as ``replace`` would."""
         made = object.__new__(StoredResponse)
-        for name in StoredResponse.__slots__:
+        for name in _OF_STORED:
             object.__setattr__(made, name, getattr(self, name))
         object.__setattr__(made, "body", body)
         return made
@@ -81,7 +82,10 @@ class StoredResponse:
         return replace(self, stale=True)
 
 
-@dataclass(frozen=True, slots=True)
+_OF_STORED = tuple(StoredResponse.__annotations__)
+
+
+@immutable
 class Resource:
     """All stored responses of one target URI, newest first."""
 

@@ -5,14 +5,13 @@ Every answer carries its reason, which is what Cache-Status, the log and the met
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from vary_proxy.core import freshness, keys
 from vary_proxy.core.directives import ResponseDirectives, field_names, of_request, of_response
 from vary_proxy.core.message import Fields, Request, Response
 from vary_proxy.core.policy import CachePolicy, CorsMode, OriginHeader, OriginKey, Policy
 from vary_proxy.core.ranges import content_range
 from vary_proxy.core.stored import Part, StoredResponse
+from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
 
 # Final statuses whose caching rules we know (RFC 9110 §15), for must-understand.
@@ -26,7 +25,7 @@ _OF_CLIENT = frozenset((b"forwarded", b"via", b"x-forwarded-for"))
 _NEVER = frozenset((304, 412, 416))  # they stand for a request's condition, not for the resource
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Storable:
     """``fields`` are those kept; ``part`` says where the body lies in the whole (206)."""
 
@@ -34,7 +33,7 @@ class Storable:
     part: Part | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unstorable:
     reason: str
 

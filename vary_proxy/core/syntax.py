@@ -9,8 +9,9 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from dataclasses import dataclass
 from functools import lru_cache
+
+from vary_proxy.core.values import immutable
 
 TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _QUOTED = rb'"(?:[^"\\]|\\.)*+"'
@@ -172,7 +173,7 @@ def format_date(instant: float) -> bytes:
     return _format_second(int(instant))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EntityTag:
     """An entity tag: its opaque part with the quotes, and whether it is weak (§8.8.3)."""
 

@@ -7,15 +7,16 @@ read, is passed on untouched and never stored (RFC 9110 §12.5.5, RFC 9111 §4.1
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import lru_cache
 
 from vary_proxy.core import syntax
 from vary_proxy.core.message import Fields
 from vary_proxy.core.policy import CORS_VARY, VaryMode, VaryPolicy
+from vary_proxy.core.values import immutable
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class EffectiveVary:
     """``line`` is the field to send, None for none; ``lines`` when several pass untouched.
 
