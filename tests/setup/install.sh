@@ -23,6 +23,7 @@ redis-server:redis-server:redis
 promtool:prometheus:prometheus
 memcached:memcached:memcached
 nginx:nginx-light:nginx
+haproxy:haproxy:haproxy
 wrk:wrk:wrk
 chromium:chromium:chromium
 "}

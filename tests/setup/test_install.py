@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = [
     "curl", "node", "npm", "redis-server", "promtool", "memcached", "nginx", "wrk", "chromium",
+    "haproxy",
 ]  # fmt: skip
 
 
