@@ -1,0 +1,122 @@
+"""What workers tell each other arrives, though late; who has not heard is not taken to have."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from vary_proxy import peers
+from vary_proxy.peers import Peers
+
+Make = Callable[..., Peers]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "_PATIENCE", 0.4)
+    monkeypatch.setattr(peers, "_BEAT", 0.1)
+    monkeypatch.setattr(peers, "_AGAIN", 0.05)
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes the worker *name*, which knows *others*."""
+    async with AsyncExitStack() as stack:
+
+        def one(name: str, *others: str) -> Peers:
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            sock.bind(str(tmp_path / name))
+            sock.listen(8)
+            sock.setblocking(False)
+            made = Peers(sock, [str(tmp_path / other) for other in others])
+            stack.callback(sock.close)
+            stack.push_async_callback(made.close)
+            return made
+
+        yield one
+
+
+class Heard(list[bytes]):
+    """Answers with what was said, ``seconds`` later."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    async def answer(self, said: bytes) -> bytes:
+        await asyncio.sleep(self.seconds)
+        self.append(said)
+        return said.upper()
+
+
+async def until(heard: Heard, count: int) -> None:
+    async with asyncio.timeout(10):
+        while len(heard) < count:
+            await asyncio.sleep(0.01)
+
+
+async def test_everybody_who_answers_is_heard(make: Make) -> None:
+    one, two, three = make("1", "2", "3"), make("2"), make("3")
+    for other in (two, three):
+        await other.serve({"say": Heard().answer})
+    assert await one.tell("say", b"a", b"all") == ([b"A", b"A"], 0)
+    assert await one.ask("say", b"a") == [b"A", b"A"]
+
+
+async def test_who_takes_long_and_gives_signs_of_life_is_waited_for(make: Make) -> None:
+    one, two = make("1", "2"), make("2")
+    heard = Heard(1.0)  # longer than anybody waits without a sign
+    await two.serve({"say": heard.answer})
+    assert await one.tell("say", b"a", b"all") == ([b"A"], 0)
+
+
+async def test_who_does_not_answer_is_counted_and_hears_it_once_on_coming_back(make: Make) -> None:
+    one, two = make("1", "2"), make("2")
+    assert await one.tell("say", b"a", b"all") == ([], 1)
+    assert await one.tell("say", b"b", b"all") == ([], 1)
+    heard = Heard()
+    await two.serve({"say": heard.answer})
+    await until(heard, 2)
+    await asyncio.sleep(0.3)
+    assert sorted(heard) == [b"a", b"b"]
+
+
+async def test_who_cannot_be_told_is_told_again_until_told(make: Make, tmp_path: Path) -> None:
+    one = make("1", "2")
+    assert await one.tell("say", b"a", b"all") == ([], 1)  # nobody listens there
+    heard = Heard()
+    await make("2").serve({"say": heard.answer})
+    await until(heard, 1)
+    assert heard == [b"a"]
+
+
+async def test_who_has_missed_too_much_is_told_of_everything_at_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_MOST_OWED", 3)
+    monkeypatch.setattr(peers, "_AGAIN", 0.5)
+    one = make("1", "2")
+    for number in range(4):
+        assert await one.tell("say", b"%d" % number, b"all") == ([], 1)
+    heard = Heard()
+    await make("2").serve({"say": heard.answer})
+    await until(heard, 1)
+    assert heard == [b"all"]
+
+
+async def test_what_fails_at_the_other_end_is_counted_and_not_repeated(make: Make) -> None:
+    one, two = make("1", "2"), make("2")
+    tries: list[bytes] = []
+
+    async def failing(said: bytes) -> bytes:
+        tries.append(said)
+        raise RuntimeError("no")
+
+    await two.serve({"say": failing})
+    assert await one.tell("say", b"a", b"all") == ([], 1)
+    await asyncio.sleep(0.3)
+    assert tries == [b"a"]
