@@ -16,9 +16,9 @@ from tests.hold.checker import World
 from tests.hold.judging import KINDS, Kind, answers_in, judged, with_worker_kills
 from tests.store.servers import RedisServer
 
-ANSWERS = int(os.environ.get("VARY_PROXY_HOLD_ANSWERS", "1500"))
+ANSWERS = int(os.environ.get("VARY_PROXY_HOLD_ANSWERS", "1000"))
 SEED = int(os.environ.get("VARY_PROXY_HOLD_SEED", "20"))
-pytestmark = pytest.mark.timeout(24 * 3600 if ANSWERS > 1500 else 120)
+pytestmark = pytest.mark.timeout(24 * 3600 if ANSWERS > 1000 else 120)
 
 
 @pytest.fixture(scope="module")

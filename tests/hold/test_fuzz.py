@@ -13,12 +13,12 @@ from tests.hold.fuzz_parsers import TARGETS, run
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
 def test_any_bytes_are_answered_or_refused(target: Callable[[bytes], None]) -> None:
-    assert run(target, 0.8, number=1) > 50
+    assert run(target, 0.5, number=1) > 20
 
 
 @pytest.mark.parametrize("target", fuzz_fields.TARGETS, ids=lambda target: target.__name__)
 def test_any_value_is_read_in_one_way_or_in_none(target: Callable[[bytes], None]) -> None:
-    assert run(target, 0.4, number=1, samples=fuzz_fields.SAMPLES) > 20
+    assert run(target, 0.25, number=1, samples=fuzz_fields.SAMPLES) > 10
 
 
 def test_inputs_are_led_by_the_branches_that_they_reach(tmp_path: Path) -> None:

@@ -174,7 +174,7 @@ def reflecting(asked: Asked) -> bytes:
     return said(b"content of " + asked.target, *lines)
 
 
-STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "1000"))
+STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "300"))
 
 
 @LANES
