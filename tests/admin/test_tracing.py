@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import gzip
 import json
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,3 +298,21 @@ async def test_untraced_requests_pass_traceparent_on_as_it_came(
     assert given == [SAMPLED]
     with contextlib.suppress(AttributeError):
         assert not proxy.app._tracer.observers
+
+
+def test_where_nothing_is_traced_nothing_of_it_is_loaded_or_stands_between() -> None:
+    untraced = Untraced()
+
+    async def handler(request: Any, channel: Any) -> Any:
+        return None
+
+    assert untraced.handler(handler) is handler
+    assert (untraced.store(None), untraced.observers, untraced.named) == (None, (), None)
+    code = (
+        "import sys; from vary_proxy.app import App; from vary_proxy.config import loads;"
+        "App(loads(b'origins: {a: http://127.0.0.1:9}', 'x.yaml', {}, environ={}));"
+        "print([name for name in sys.modules if name.startswith('opentelemetry')])"
+    )
+    clean = {name: one for name, one in os.environ.items() if not name.startswith("OTEL_")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=clean)
+    assert done.stdout == "[]\n", done.stderr

@@ -19,9 +19,11 @@ import pytest
 from aiohttp import web
 
 from tests.admin.conftest import Origin, Proxy
+from vary_proxy.app import App
 from vary_proxy.cli import listed, status, warming
 from vary_proxy.cli.listed import BadList
 from vary_proxy.cli.warming import Job
+from vary_proxy.config import loads
 
 ROOT = Path(__file__).resolve().parents[2]
 SITEMAP = """<?xml version="1.0" encoding="UTF-8"?>
@@ -130,6 +132,25 @@ async def test_the_file_says_where_the_proxy_is(
     file.write_text(f'version: 1\nlisten: ["{listen}"]\norigins: {{main: "{origin.url}"}}\n')
     assert await warm("http://media.example/a", "-c", str(file)) == 0
     assert await proxy.is_stored("/a", host="media.example")
+
+
+async def test_through_a_unix_socket_and_from_stdin(origin: Origin, tmp_path: Path) -> None:
+    at = f"unix:{tmp_path}/proxy"
+    app = App(loads(f'listen: ["{at}"]\norigins: {{a: "{origin.url}"}}'.encode(), "", {}, {}))
+    await app.start()
+    reading, writing = os.pipe()
+    os.write(writing, b"http://media.example/a\n/b\n")
+    os.close(writing)
+    before = os.dup(0)
+    os.dup2(reading, 0)
+    try:
+        assert await warm("--through", at, "--from", "-") == 0
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
+        os.close(reading)
+        await app.close()
+    assert sorted(origin.asked) == ["/a", "/b"]
 
 
 @pytest.mark.parametrize(

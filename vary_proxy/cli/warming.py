@@ -11,8 +11,8 @@ import itertools
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from vary_proxy import __version__
 from vary_proxy.cli import live
@@ -158,8 +158,8 @@ def judged(job: Job, status: int, cache_status: str) -> Outcome:
 class Done:
     """All that came of it."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    interrupted: bool = False
+    outcomes: list[Outcome]
+    interrupted: bool
 
     def of(self, kind: str) -> list[Outcome]:
         return [one for one in self.outcomes if one.kind == kind]
@@ -169,42 +169,38 @@ def warm(
     jobs: Sequence[Job], through: str | None, concurrency: int, tell: Callable[[], None]
 ) -> Done:
     """Do all *jobs*; *tell* is called after each. Ctrl-C ends with what was done by then."""
-    waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
-    ready: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-    for job in jobs:
-        waiting.put(job)
-    stop = threading.Event()
-    done = Done()
-    for _ in range(min(concurrency, len(jobs))):
-        # Daemons: whoever interrupts does not wait for an origin that does not answer.
-        threading.Thread(target=_work, args=(through, waiting, ready, stop), daemon=True).start()
+    work = _Work(jobs)
+    interrupted = False
     try:
-        while len(done.outcomes) < len(jobs):
-            done.outcomes.append(ready.get())
+        for _ in range(min(concurrency, len(jobs))):
+            # Daemons: whoever interrupts does not wait for an origin that does not answer.
+            threading.Thread(target=work.do, args=(Client(through),), daemon=True).start()
+        for _ in jobs:
+            work.ready.get()
             tell()
     except KeyboardInterrupt:
-        stop.set()
-        done.interrupted = True
-        done.outcomes.extend(_drained(ready))
-    return done
+        work.stop.set()
+        interrupted = True
+    return Done(list(work.outcomes), interrupted)
 
 
-def _work(
-    through: str | None,
-    waiting: queue.SimpleQueue[Job],
-    ready: queue.SimpleQueue[Outcome],
-    stop: threading.Event,
-) -> None:
-    client = Client(through)
-    while not stop.is_set():
-        try:
-            job = waiting.get_nowait()
-        except queue.Empty:
-            break
-        ready.put(client.ask(job))
-    client.close()
+class _Work:
+    """What threads share. Outcomes are noted where they are made: an interrupt loses none."""
 
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self.waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        for job in jobs:
+            self.waiting.put(job)
+        self.ready: queue.SimpleQueue[None] = queue.SimpleQueue()  # one for each outcome
+        self.outcomes: list[Outcome] = []
+        self.stop = threading.Event()
 
-def _drained(ready: queue.SimpleQueue[Outcome]) -> Iterator[Outcome]:
-    while not ready.empty():
-        yield ready.get()
+    def do(self, client: Client) -> None:
+        while not self.stop.is_set():
+            try:
+                job = self.waiting.get_nowait()
+            except queue.Empty:
+                break
+            self.outcomes.append(client.ask(job))
+            self.ready.put(None)
+        client.close()
