@@ -8,7 +8,8 @@ RFC 9110 §13.1.5, §14.2, §15.3.7.3.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 
 from vary_proxy.core import ranges, syntax
@@ -40,7 +41,12 @@ class Continued(Layer):
 
     def __init__(self, reached: Reached) -> None:
         super().__init__(reached)
-        self.continuations = 0  # bodies that went on
+        self.continued: Counter[str] = Counter()  # bodies that went on, by what broke them
+
+    @property
+    def retries(self) -> Mapping[str, int]:
+        """Requests sent again, those for the rest of a body among them."""
+        return Counter(super().retries) + self.continued
 
     async def fetch(
         self,
@@ -54,8 +60,13 @@ class Continued(Layer):
         extent = _extent(response)
         return response if extent is None else _Continuing(self, request, response, extent)
 
-    async def rest(self, request: Request, extent: _Extent, have: int) -> OriginResponse | None:
-        """A response whose body is *extent* without its first *have* bytes; None: not to be had."""
+    async def rest(
+        self, request: Request, extent: _Extent, have: int, why: str
+    ) -> OriginResponse | None:
+        """A response whose body is *extent* without its first *have* bytes; None: not to be had.
+
+        *why* the body broke off is counted.
+        """
         wanted = replace(extent, first=extent.first + have)
         asked = request.fields.without(_CONDITIONS).plus(
             (
@@ -68,7 +79,7 @@ class Continued(Layer):
         except OriginFailure:
             return None
         if response.head.status == 206 and _extent(response) == wanted:
-            self.continuations += 1
+            self.continued[why] += 1
             return response
         await response.close()
         return None
@@ -97,17 +108,17 @@ class _Continuing:
                     have += len(chunk)
                     yield chunk
                 return
-            except OriginFailure:
-                if not await self._continue(have):
+            except OriginFailure as failure:
+                if not await self._continue(have, failure.error):
                     raise
         async for chunk in self._response.chunks():
             yield chunk
 
-    async def _continue(self, have: int) -> bool:
+    async def _continue(self, have: int, why: str) -> bool:
         if self._closed:
             return False
         await self._response.close()
-        rest = await self._origin.rest(self._request, self._extent, have)
+        rest = await self._origin.rest(self._request, self._extent, have, why)
         if rest is None:
             return False
         self._response = rest

@@ -84,6 +84,8 @@ class WholeOrigin(Continued):
             raise
 
     def _tell(self, failure: OriginFailure) -> None:
+        if failure.error == "http_request_error":  # the client's doing
+            return
         now = self._clock()
         if now - self._told.get(failure.error, -_TOLD_FOR) >= _TOLD_FOR:
             self._told[failure.error] = now

@@ -157,5 +157,5 @@ async def test_over_sockets_a_reset_in_the_body_is_not_seen() -> None:
             if len(got) >= 9:
                 arrived.set()
         assert got == WHOLE
-        assert continued.continuations == 1
+        assert continued.retries == {"connection_terminated": 1}
         assert origin.heads[1].startswith(b"GET /odd%2Fname HTTP/1.1\r\n")
