@@ -132,34 +132,33 @@ class Fetcher:
         """A 206 for the whole blocks of a range: the whole, some blocks of it, or less."""
         found = blocks.of_whole(head, response.length)
         if found is not None:
-            whole, span, total = found
-            if span.length == total <= LARGE and self._store.writer(ask.key, total, 1):
-                return await self._received(ask, flight, response, whole, requested)
-            opened = await self._opened(ask, flight, response, found, requested)
-            if opened is not None:
+            landing = await self._combined(ask, flight, response, found, requested)
+            if landing is not None:
                 self._flights.forget_unstorable(ask.key)
-                return opened
+                return landing
         exact = trimmed(ask.request, response, head)
         if exact is None:
             await response.close()
             return await self._land(replace(ask, slot=b""), flight)
         return await self._received(ask, flight, *exact, requested)
 
-    async def _opened(
+    async def _combined(
         self,
         ask: Ask,
         flight: Flight,
         response: OriginResponse,
         found: tuple[Response, Span, int],
         requested: float,
-    ) -> Opened | None:
-        """A sparse body that *response* begins or adds to; None when it may not be kept so."""
+    ) -> Landing | None:
+        """What *response* brings, as the whole or as blocks of it; None: it may not be kept so."""
         head, span, total = found
         now = self._clock()
         effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
         verdict = storing.judge(ask.request, head, effective, ask.policy, now)
         if not isinstance(verdict, Storable):
             return None
+        if span.length == total <= LARGE and self._store.writer(ask.key, total, 1):
+            return await self._received(ask, flight, response, head, requested)
         draft = self._draft(ask, head, verdict, effective, requested, now)
         opened = await self._sower.opened(ask, flight, response, draft, span, total)
         if opened is None:

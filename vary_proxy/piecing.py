@@ -28,7 +28,7 @@ from vary_proxy.replies import Walk
 from vary_proxy.runs import Changed, Run, RunReader, Runs
 from vary_proxy.store.base import Store
 
-WINDOW = 2  # blocks taken from the store at once
+WINDOW = 1  # blocks taken from the store at once
 EARLY = 8 * BLOCK  # bytes from the first one asked for; beyond, a gap is asked for in its turn
 _IDLE = 3  # answers in a row that may bring nothing of what they were asked for
 

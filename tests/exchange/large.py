@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from tests.exchange.conftest import Edge, Said
@@ -39,13 +39,14 @@ class Large:
     fields: tuple[tuple[bytes, bytes], ...] = ()
     asked: list[bytes | None] = field(default_factory=list)
     sent: int = 0
+    content: Callable[[int, int], bytes] = content
 
     def __post_init__(self) -> None:
         self.edge.origin.handler = self.answer
 
     @property
     def whole(self) -> bytes:
-        return content(self.total, self.version)
+        return self.content(self.total, self.version)
 
     @property
     def etag(self) -> bytes:
@@ -74,7 +75,8 @@ class Large:
         start, stop = span
         if start >= min(stop, self.total):
             return Said(416, (*given[:1], (b"content-range", b"bytes */%d" % self.total)))
-        start, stop = start + self.shift, min(stop + self.shift, self.total)
+        start = min(start + self.shift, self.total - 1)
+        stop = max(start + 1, min(stop + self.shift, self.total))
         if self.most is not None:
             stop = min(stop, start + self.most)
         given.append((b"content-range", b"bytes %d-%d/%d" % (start, stop - 1, self.total)))

@@ -348,6 +348,14 @@ async def test_what_may_not_be_stored_is_given_exactly(
     assert large.asked[1] == b"bytes=5-104"  # it is known by then: no more than was asked for
 
 
+async def test_a_small_object_that_may_not_be_stored_is_given_exactly(edge: Edge) -> None:
+    small = Large(edge, total=900, cache_control=b"no-store")
+    await ranged(edge, small, 10, 19)
+    reply = await edge.get("/v", range=b"bytes=-2000")
+    assert (reply.status, reply.body) == (206, small.whole)
+    assert reply["content-range"] == b"bytes 0-899/900"
+
+
 async def test_what_may_no_longer_be_stored_is_not(edge: Edge, large: Large) -> None:
     await ranged(edge, large, 0, 9)
     large.cache_control = b"no-store"
