@@ -8,16 +8,20 @@ import hmac
 import re
 import sys
 import threading
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import pytest
+from hypothesis import given as drawn
+from hypothesis import strategies as st
 
 from tests.origins.scripted import Answer, Scripted
 from vary_proxy.core.message import Fields, Request
 from vary_proxy.credentials import EXTRA, Credentials, Keys, MissingExtra, chain
 from vary_proxy.origin import Naming, OriginFailure
-from vary_proxy.signing import Signing, signer
+from vary_proxy.signing import Signing, canonical, is_for_object, signer
+from vary_proxy.upstreams import addressed
 
 KEYS = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
 PATH = Naming(b"minio:9000", b"http", b"/media", b"minio:9000")
@@ -244,6 +248,59 @@ async def test_anything_but_an_object_goes_unsigned(request_: Request) -> None:
 )
 async def test_the_clients_own_signature_passes_byte_for_byte(request_: Request) -> None:
     assert await sent(request_) == request_
+
+
+ODD_TARGETS = st.lists(
+    st.sampled_from(
+        [
+            b"/",
+            b".",
+            b"..",
+            b"%2e",
+            b"%2E",
+            b"%2f",
+            b"%2F",
+            b"\\",
+            b"%5c",
+            b"a",
+            b"b+",
+            b"%25",
+            b"%",
+        ]
+        + [
+            b"//",
+            b"/../",
+            b"?",
+            b"&",
+            b"acl",
+            b"versionId=",
+            b"x-id=",
+            b"uploads",
+            b"=",
+            b";",
+            b"~",
+        ]
+    ),
+    max_size=12,
+).map(lambda parts: b"/" + b"".join(parts))
+
+
+@drawn(ODD_TARGETS)
+def test_no_target_leads_our_signature_out_of_the_bucket(target: bytes) -> None:
+    request = get(target)
+    if not is_for_object(request):
+        return
+    goes = addressed(canonical(request), PATH).target
+    path, _, query = goes.partition(b"?")
+    read = unquote_to_bytes(path)
+    assert read.startswith(b"/media/")
+    assert read.strip(b"/") != b"media"
+    parts = read.replace(b"\\", b"/").split(b"/")
+    assert b".." not in parts
+    assert b"." not in parts
+    names = {part.partition(b"=")[0] for part in query.split(b"&") if part}
+    assert names <= {b"versionId", b"partNumber"}
+    assert canonical(replace(request, target=goes)).target == goes  # there is one form of it
 
 
 async def test_an_answer_to_the_clients_own_signature_is_nobody_elses() -> None:
