@@ -30,6 +30,7 @@ from vary_proxy.httpreader import Limits, head_end, malformed, read_framing, rea
 from vary_proxy.httprequest import request_head
 from vary_proxy.httpresponse import HttpResponse, ended
 from vary_proxy.origin import Interim, Naming, OriginFailure
+from vary_proxy.resolving import Resolver
 from vary_proxy.tasks import Tasks
 
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -82,7 +83,7 @@ class _Pool(aiohttp.TCPConnector):
     """aiohttp's connector (DNS, happy eyeballs, TLS, pooling), with Links for connections."""
 
     def __init__(self, *, limit: int, keepalive: float) -> None:
-        super().__init__(limit=limit, keepalive_timeout=keepalive)
+        super().__init__(limit=limit, keepalive_timeout=keepalive, resolver=Resolver())
         self._factory = cast(Any, functools.partial(Link, self._loop))
 
     @property

@@ -23,7 +23,10 @@ class Names:
         self._underway: dict[tuple[str, int], asyncio.Future[Found | OSError]] = {}
 
     async def addresses(self, host: str, port: int) -> Found:
-        """What ``getaddrinfo`` has for a stream to *host* and *port*. Raises OSError."""
+        """What ``getaddrinfo`` has for a stream to *host* and *port*. Raises OSError.
+
+        Of the families of addresses, those that this machine has itself.
+        """
         found = await asyncio.shield(self._look_up(host, port))
         if isinstance(found, OSError):
             raise found
@@ -57,7 +60,9 @@ def _ask(
 ) -> None:
     found: Found | OSError
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)  # type: ignore[assignment]
+        found = socket.getaddrinfo(  # type: ignore[assignment]  # IPv6 is compiled in
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
+        )
     except OSError as error:
         found = error
     except UnicodeError as error:  # no name at all
