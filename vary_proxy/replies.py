@@ -20,9 +20,9 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
-from vary_proxy.resuming import Resume, steadily
+from vary_proxy.resuming import Resume, Steady, steadily
 from vary_proxy.spool import Spool, SpoolReader
-from vary_proxy.store.base import BodyGone, Store
+from vary_proxy.store.base import Store
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ def from_spool(
         if piece is not None:
             return _reply(walk, plan, (piece,), None)
         reader = spool.reader(span.start, None if span.stop < 0 else span.stop)
-        stream = reader if span.stop < 0 else _Steady(reader, span.stop, resume)
+        stream = reader if span.stop < 0 else Steady(reader, span.stop, resume)
     elif plan.pieces:
         stream = _spooled(spool, plan.pieces, spool.reader(), resume)
     return _reply(walk, plan, (), stream)
@@ -143,37 +143,10 @@ async def _spooled(
                 yield piece
                 continue
             reader = spool.reader(piece.start, piece.stop)
-            async for chunk in _Steady(reader, piece.stop, resume):
+            async for chunk in Steady(reader, piece.stop, resume):
                 yield chunk
     finally:
         await anchor.aclose()
-
-
-class _Steady(AsyncIterator[Buffer]):
-    """What *reader* gives, up to byte *stop*; where the store lost it, *resume* goes on."""
-
-    def __init__(self, reader: SpoolReader, stop: int, resume: Resume | None) -> None:
-        self._reader = reader
-        self._stop = stop
-        self._resume = resume
-        self._rest: AsyncIterator[Buffer] | None = None
-
-    async def __anext__(self) -> Buffer:
-        if self._rest is not None:
-            return await anext(self._rest)
-        try:
-            return await anext(self._reader)
-        except BodyGone as gone:
-            if self._resume is None:
-                raise OriginFailure("connection_terminated", "a stored body went away") from None
-            self._rest = self._resume(gone.offset, self._stop)
-        return await anext(self._rest)
-
-    async def aclose(self) -> None:
-        await self._reader.aclose()
-        close = getattr(self._rest, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:

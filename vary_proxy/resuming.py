@@ -15,6 +15,7 @@ from vary_proxy.core import forwarding, parts, ranges, validation
 from vary_proxy.core.message import Buffer, Response
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.origin import Origin, OriginFailure
+from vary_proxy.spool import SpoolReader
 from vary_proxy.store.base import BodyGone
 
 Resume = Callable[[int, int], AsyncIterator[Buffer]]  # bytes [start, stop) of the body held
@@ -35,6 +36,33 @@ async def steadily(
         return
     async for chunk in resume(start, stop):
         yield chunk
+
+
+class Steady(AsyncIterator[Buffer]):
+    """What *reader* gives, up to byte *stop*; where the store lost it, *resume* goes on."""
+
+    def __init__(self, reader: SpoolReader, stop: int, resume: Resume | None) -> None:
+        self._reader = reader
+        self._stop = stop
+        self._resume = resume
+        self._rest: AsyncIterator[Buffer] | None = None
+
+    async def __anext__(self) -> Buffer:
+        if self._rest is not None:
+            return await anext(self._rest)
+        try:
+            return await anext(self._reader)
+        except BodyGone as gone:
+            if self._resume is None:
+                raise OriginFailure("connection_terminated", "a stored body went away") from None
+            self._rest = self._resume(gone.offset, self._stop)
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+        close = getattr(self._rest, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def resuming(
