@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from vary_proxy.convoy import Fleet
     from vary_proxy.store.codec import Headway
 
-_HISTORY = 4 << 20  # bytes kept for whoever joins here; then only what the slowest reader needs
+_HISTORY = 1 << 20  # bytes kept here; who is further behind reads the blocks himself
 _LOOK = 0.5  # seconds: news may have been lost
 _SAME = (b"etag", b"last-modified", b"content-type", b"content-encoding", b"content-range")
 
@@ -62,6 +62,8 @@ class Along:
         self._followed = followed
         self._landed = landed
         self._again = again
+        self._headway = followed.headway
+        self._alone = False  # the flight followed brings no more
         self._passed = 0  # bytes
         self._digest = hashlib.sha256()
 
@@ -73,10 +75,7 @@ class Along:
                 self._digest.update(chunk)
                 spool.append(bytes(chunk))
                 if spool.size > _HISTORY:
-                    if spool.joinable:
-                        spool.release()
-                        await self._landed.anchor.aclose()
-                    await spool.room()
+                    await self._lean()
             spool.finish()
         except Abandoned:
             spool.fail(OriginFailure("connection_terminated", "nobody read on"))
@@ -91,26 +90,40 @@ class Along:
         finally:
             await self._landed.anchor.aclose()
 
+    async def _lean(self) -> None:
+        """Keep no more than is needed: what lies in blocks is read there by who is behind."""
+        spool = self._landed.spool
+        if not self._alone:
+            spool.forget(min(self._headway.size, spool.size - _HISTORY), self._back)
+            return
+        if spool.joinable:
+            spool.release()
+            await self._landed.anchor.aclose()
+        await spool.room()
+
+    async def _back(self, start: int, stop: int) -> Sequence[Buffer] | None:
+        return await self._fleet.read(self._key, self._headway, start, stop)
+
     async def _content(self) -> AsyncIterator[Buffer]:
         try:
             async for chunk in self._theirs():
                 yield chunk
         except _Lost:
+            self._alone = True
             async for chunk in self._ours():
                 yield chunk
 
     async def _theirs(self) -> AsyncIterator[Buffer]:
         """What the flight followed brings. Raises _Lost."""
-        headway = self._followed.headway
         with self._fleet.ears(self._key, self._followed.variant) as ears:
             while True:
-                async for chunk in self._told(headway):
+                async for chunk in self._told(self._headway):
                     yield chunk
-                if headway.done:
+                if self._headway.done:
                     return
                 try:
                     async with asyncio.timeout(RIDE_SECONDS):
-                        headway = await self._news(headway, ears.wait)
+                        self._headway = await self._news(self._headway, ears.wait)
                 except TimeoutError:
                     raise _Lost from None
 

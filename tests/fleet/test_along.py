@@ -271,3 +271,24 @@ async def test_nobody_finds_a_body_that_is_not_whole(
             assert response.status == 504
     gate.set()
     assert await other.rest() == b"".join(LARGE)
+
+
+async def test_a_body_larger_than_what_is_kept_for_those_who_join_late(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession
+) -> None:
+    """Beyond that only what the slowest reader still needs is held; a late one follows anew."""
+    pieces = [os.urandom(6 << 20), os.urandom(6 << 20)]
+    body = Body(pieces, gates=[asyncio.Event()])
+    origin.bodies = [body]
+    urls = [await start() + "/a" for _ in range(2)]
+    one, other, slow, late = (Reader(session, urls[number]) for number in (0, 1, 1, 1))
+    await one.begin()
+    await one.until(1)
+    await asyncio.gather(other.begin(), slow.begin())
+    await other.until(5 << 20)
+    await late.begin()
+    await late.until(5 << 20)
+    body.gates[0].set()
+    for reader in (other, late, one, slow):  # the slow one has read nothing so far
+        assert await reader.rest() == body.whole
+    assert origin.asked == 1
