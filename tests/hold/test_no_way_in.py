@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import socket
 import time
 from typing import Any
 
@@ -96,13 +97,12 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
 async def test_a_name_is_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """An origin that moves is followed after ten seconds at the latest."""
     where = "127.0.0.1"
-    loop = asyncio.get_running_loop()
-    resolve = loop.getaddrinfo
+    resolve = socket.getaddrinfo
 
-    async def moving(host: Any, *rest: Any, **more: Any) -> Any:
-        return await resolve(where if host == "moving.example" else host, *rest, **more)
+    def moving(host: Any, *rest: Any, **more: Any) -> Any:
+        return resolve(where if host == "moving.example" else host, *rest, **more)
 
-    monkeypatch.setattr(loop, "getaddrinfo", moving)
+    monkeypatch.setattr(socket, "getaddrinfo", moving)
 
     def closing(asked: Asked) -> bytes:
         return said(b"first", b"Connection: close", b"Cache-Control: no-store")
