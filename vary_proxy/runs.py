@@ -3,9 +3,9 @@
 A run moves the bytes of one response to its readers and, block by block, to the store. It keeps
 what is not stored yet and little more: it goes on at the pace of its fastest reader, and who
 falls behind leaves it and reads the blocks from the store. So memory does not depend on the size
-of what is asked for, and nobody waits for anybody slower. A run that nobody reads ends; what it
-has stored stays. A response that is of another representation is never read.
-RFC 9111 §3.4, RFC 9110 §15.3.7.3.
+of what is asked for, and nobody waits for anybody slower. A run that nobody reads any more ends
+with the block that was read last; what it has stored stays. A response that is of another
+representation is never read. RFC 9111 §3.4, RFC 9110 §15.3.7.3.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from vary_proxy.tasks import Tasks
 AHEAD = BLOCK  # bytes that a run may be ahead of its fastest reader
 NEAR = 2 * BLOCK  # bytes that a run may be behind one who waits for it
 TRAIL = 2 * BLOCK  # bytes that a reader may be behind and still read along
+PUTS = 4  # blocks on their way into the store at once: each is there more than once meanwhile
 _SMALL = 32 << 10  # bytes; smaller chunks are put together
 
 Asked = Callable[[], Awaitable[tuple[OriginResponse, Span]]]
@@ -55,6 +56,7 @@ class Run:
         self._readers: set[RunReader] = set()
         self._error: BaseException | None = None
         self._ended = False
+        self._wanted = 0  # who has left wanted the bytes up to here, in whole blocks
         self._more: asyncio.Future[None] | None = None
         self._less: asyncio.Future[None] | None = None
 
@@ -107,11 +109,17 @@ class Run:
         while self._chunks and self._base + len(self._chunks[0]) <= keep:
             self._base += len(self._chunks.popleft())
 
-    async def room(self) -> None:
-        """Wait until the fastest reader is near. Raises Abandoned when there is none left."""
+    async def room(self, *, kept: bool) -> None:
+        """Wait until the fastest reader is near.
+
+        Raises Abandoned when there is none left; where blocks are *kept*, once the one is here
+        that the last of them left in the middle.
+        """
         while True:
             if not self._readers:
-                raise Abandoned
+                if not kept or self.position >= self._wanted:
+                    raise Abandoned
+                return
             if self.position - max(one.at for one in self._readers) <= AHEAD:
                 return
             self._less = self._less or asyncio.get_running_loop().create_future()
@@ -145,6 +153,8 @@ class Run:
         self._readers.add(reader)
 
     def leave(self, reader: RunReader) -> None:
+        if reader in self._readers and reader.at > self.first:
+            self._wanted = max(self._wanted, blocks.around(Span(0, reader.at), self.stop).stop)
         self._readers.discard(reader)
         self.moved()
 
@@ -205,6 +215,7 @@ class Runs:
         self._store = store
         self._tasks = tasks
         self._by_body: dict[Body, list[Run]] = {}
+        self._puts = asyncio.Semaphore(PUTS)
 
     def near(self, body: Body, offset: int) -> Run | None:
         """A run that anybody may join who wants the byte at *offset*."""
@@ -273,22 +284,27 @@ class Runs:
         if not runs:
             del self._by_body[body]
 
+    async def _put(self, key: bytes, stored: StoredResponse, number: int, run: Run) -> bool:
+        async with self._puts:
+            data = run.cut(blocks.place(number, stored.body.length))
+            return await self._store.blocks.put(key, stored, number, data)
+
     async def _move(
         self, key: bytes, stored: StoredResponse, run: Run, response: OriginResponse, *, kept: bool
     ) -> None:
         total = stored.body.length
         number = blocks.whole_blocks(Span(run.first, run.stop), total).start
-        await run.room()
+        await run.room(kept=kept)
         async for chunk in response.chunks():
             run.append(chunk)
             before = number
             while (place := blocks.place(number, total)).stop <= run.position and place.length > 0:
-                kept = kept and await self._store.blocks.put(key, stored, number, run.cut(place))
+                kept = kept and await self._put(key, stored, number, run)
                 number += 1
             run.trim()
             if kept and number > before and self._is_passed(stored.body, run):
                 return
-            await run.room()
+            await run.room(kept=kept)
 
 
 def _heard(landed: asyncio.Future[None]) -> None:

@@ -457,6 +457,22 @@ async def test_a_client_that_leaves_takes_no_more_than_it_read(edge: Edge, large
     assert (await ranged(edge, large, 0, 9)).cache_status.startswith("vary-proxy; hit")
 
 
+async def test_a_block_is_stored_though_little_of_it_was_read(edge: Edge, large: Large) -> None:
+    """Its last bytes come when whoever asked has long had his."""
+    gate, answer = asyncio.Event(), large.answer
+
+    def gated(request):  # type: ignore[no-untyped-def]  # as the handler
+        return replace(answer(request), body_gate=gate)
+
+    edge.origin.handler = gated
+    await ranged(edge, large, 0, 9)
+    gate.set()
+    await edge.settle()
+    assert (await ranged(edge, large, BLOCK - 9, BLOCK - 1)).cache_status.startswith(
+        "vary-proxy; hit"
+    )
+
+
 async def test_a_reply_that_is_never_read_holds_nothing(edge: Edge, large: Large) -> None:
     large.total = 50 * BLOCK
     for first in (b"0", b"5", b"3000000"):
