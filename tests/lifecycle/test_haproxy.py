@@ -18,7 +18,8 @@ import pytest
 from tests.lifecycle.command import Command, free_ports
 from tests.lifecycle.parts import Client, origin, until
 
-# Nothing is tried again, and a server is left as soon as it says that it is not ready.
+# Nothing is tried again. A server is left as soon as it says that it is not ready, and not because
+# a machine that is busy answers a check late.
 CONFIG = """
 global
   log stderr format raw daemon
@@ -27,11 +28,12 @@ defaults
   timeout connect 5s
   timeout client 30s
   timeout server 30s
+  timeout check 20s
   retries 0
 listen traffic
   bind 127.0.0.1:{port}
   option httpchk GET /readyz
-  default-server check inter 100ms fall 1 rise 1 send-proxy-v2 proxy-v2-options crc32c
+  default-server check inter 300ms fall 1 rise 1 send-proxy-v2 proxy-v2-options crc32c
 {servers}
 """
 
@@ -61,7 +63,7 @@ class Place:
 listen: [{{address: "127.0.0.1:{self.port}", proxy_protocol: true}}]
 probes: "127.0.0.1:{self.probes}"
 origins: {{main: "{self.url}"}}
-server: {{drain: {{delay: 1s}}}}
+server: {{drain: {{delay: 2s}}}}
 log: {{access: "{self.log}"}}
 """
         )
