@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -209,3 +210,17 @@ async def test_memory_lists_no_blocks_as_resources(clock: Clock) -> None:
     assert await store.clear() == 1
     assert store.stats().bytes == 0
     await eventually(lambda: store.stats().resources == 0)
+
+
+async def test_an_object_of_terabytes_costs_no_list(
+    opened: Callable[..., Any], redis_server: Any
+) -> None:
+    """Freshening and purging look at the row alone, whatever the object's length."""
+    store = opened("redis", url=redis_server.url).shared
+    one = sparse(1 << 44)
+    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.put(KEY, one, 1 << 26, data(7))
+    newer = replace(one, received=one.received + 1)
+    await asyncio.wait_for(store.replace(KEY, one, newer), 10)
+    assert await there(store, newer, range(1 << 26, (1 << 26) + 2)) == [True, False]
+    assert await asyncio.wait_for(store.purge(KEY), 10) == 1

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from vary_proxy.core.stored import Body, Resource
+from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import found, layout, notices
 from vary_proxy.store.breaker import Breaker
 from vary_proxy.store.codec import Place
@@ -27,6 +27,7 @@ from vary_proxy.tasks import Tasks
 Edit = Callable[[Resource], Resource | None]
 _ATTEMPTS = 8  # times that a change is tried against a row that others change as well
 _PAUSE = 0.01  # seconds, at random, so that those who collide do not do so again
+_RETIRED_MOST = 1 << 14  # blocks of one body; of more, which only a sparse one has, each ends alone
 _REMEMBERED = 512  # rows
 _REMEMBERED_FOR = 30.0  # seconds
 
@@ -167,8 +168,10 @@ class Rows:
     ) -> tuple[Change, list[Place]]:
         if written is not None:
             kept: Sequence[str] = written.sent
+        elif place is None or any(one.sparse for one in resource.variants if _is_at(one, place)):
+            kept = ()  # each block of a sparse body has a lifetime of its own, and no list
         else:
-            kept = () if place is None else layout.block_names(layout.row(key), place)
+            kept = layout.block_names(layout.row(key), place)
         return found.change(
             key,
             result,
@@ -199,7 +202,8 @@ class Rows:
 
     def _retire(self, row: str, places: Sequence[Place]) -> None:
         """Bodies that nothing points to any more: those who read them may finish."""
-        names = [name for place in places for name in layout.block_names(row, place)]
+        named = (place for place in places if layout.blocks(place) <= _RETIRED_MOST)
+        names = [name for place in named for name in layout.block_names(row, place)]
         if names:
             self._tasks.spawn(self._grace(names), "store retire")
 
@@ -207,6 +211,10 @@ class Rows:
         await self._breaker.run(
             "retire", lambda: self._driver.keep_blocks(names, layout.GRACE), None, write=True
         )
+
+
+def _is_at(stored: StoredResponse, place: Place) -> bool:
+    return stored.body.digest == place.digest
 
 
 def _place(result: Found, body: Body | None, written: Written | None) -> Place | None:
