@@ -221,6 +221,9 @@ class App:
         return asked.answer(request, lambda plain: exchange.answer(plain, channel))
 
     def _exchange(self, flights: Flights) -> Exchange:
+        fleet = getattr(self.store, "flights", None)
+        if fleet is not None:
+            fleet.on_purge[:] = [self._purged_elsewhere]
         exchange = Exchange(
             self.loaded.rules,
             self._asked,
@@ -229,7 +232,7 @@ class App:
             self._clock,
             trusted=self.trusted,
             flights=flights,
-            fleet=getattr(self.store, "flights", None),
+            fleet=fleet,
         )
         exchange.on_hit, exchange.on_edge = self.hot.learn, self.hot.learn_edge
         return exchange
@@ -272,6 +275,10 @@ class App:
         await self._tracer.close()
         if self._access is not None:
             self._access.close()
+
+    def _purged_elsewhere(self, key: bytes | None) -> None:
+        """Who asks from now on joins nothing that was asked for before."""
+        self.exchange.forget(lambda one: key is None or one == key)
 
     def _believes(self, client: str) -> bool:
         return self.trusted(client)  # a reload puts another in its place

@@ -40,6 +40,8 @@ _LOOK = 0.5  # seconds: news may have been lost
 class Fleet(Protocol):
     """A lock for every variant that is being fetched somewhere, and how far that has come."""
 
+    async def era(self, key: bytes) -> bytes: ...
+
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool: ...
 
     async def lead(
@@ -82,7 +84,8 @@ class Convoy:
         Should the other fail on its way, *fetch* begins again.
         """
         began = self._clock()
-        variant = hashlib.sha256(flight.name).digest()[:16]
+        # Who asks after a purge does not follow what was asked for before it.
+        variant = hashlib.sha256(await self._fleet.era(ask.key) + flight.name).digest()[:16]
         if not await self._leads(ask, flight, variant):
             followed = await self._followed(ask.key, variant)
             if followed is not None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -292,3 +293,30 @@ async def test_a_body_larger_than_what_is_kept_for_those_who_join_late(
     for reader in (other, late, one, slow):  # the slow one has read nothing so far
         assert await reader.rest() == body.whole
     assert origin.asked == 1
+
+
+@pytest.mark.parametrize("asking", [0, 1], ids=["from the one that fetches", "from the other"])
+@pytest.mark.parametrize("changing", [0, 1], ids=["by the one that fetches", "by the other"])
+async def test_who_asks_after_a_change_gets_nothing_that_was_asked_for_before(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession, changing: int, asking: int
+) -> None:
+    gate = asyncio.Event()
+    now = Body([b"new"], fields=OTHER)
+    origin.bodies = [Body(LARGE, gates=[gate]), now]
+    urls = [await start() + "/a" for _ in range(2)]
+    one, other, after = (Reader(session, url) for url in (*urls, urls[asking]))
+    await one.begin()
+    await one.until(1)
+    await other.begin()
+    await other.until(1)
+    async with session.post(urls[changing], headers={"Host": "media.example"}) as unsafe:
+        await unsafe.read()
+    async with asyncio.timeout(10):
+        while "collapsed" in (await after.begin()).status:  # until the others have heard of it
+            after = Reader(session, urls[asking])
+    assert await after.rest() == now.whole
+    gate.set()
+    assert await one.rest() == b"".join(LARGE)
+    with suppress(aiohttp.ClientPayloadError):  # it was aboard before, and may be cut short
+        await other.rest()
+    assert b"".join(LARGE).startswith(other.read)

@@ -9,7 +9,7 @@ may fetch, and when a leader dies its lock expires.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,8 +20,10 @@ from vary_proxy.store.breaker import Breaker
 from vary_proxy.store.codec import Headway, Place
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.redis import RedisDriver
+from vary_proxy.store.rows import Rows
 
 LOST, ALONE, FOLLOWED = 0, 1, 2
+_PURGES = frozenset((notices.PURGED, notices.TAG, notices.ALL))
 _FOLLOWING = 2.0  # seconds for which a question counts as following
 
 
@@ -43,13 +45,20 @@ class Ears:
 
 
 class FleetFlights:
-    def __init__(self, driver: RedisDriver, breaker: Breaker, hub: Notices, sender: bytes) -> None:
+    def __init__(self, driver: RedisDriver, breaker: Breaker, hub: Notices, rows: Rows) -> None:
         self._driver = driver
         self._breaker = breaker
         self._hub = hub
-        self._sender = sender
+        self._rows = rows
+        self._sender = rows.sender
         self._ears: dict[bytes, set[Ears]] = {}
+        self.on_purge: list[Callable[[bytes | None], None]] = []  # a key, or None: any; by others
         hub.add(self)
+
+    async def era(self, key: bytes) -> bytes:
+        """Other bytes than before once *key* has been purged; empty without a store."""
+        found = await self._rows.recall_or_find(key)
+        return b"" if found is None else b"%b %d " % (found.row.generation, found.row.epochs.latest)
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
         """True: *owner* fetches, and has *seconds* until it must tell. Also without a store."""
@@ -124,6 +133,9 @@ class FleetFlights:
         if kind == notices.FLIGHT:
             for ears in self._ears.get(subject, ()):
                 ears.event.set()
+        elif kind in _PURGES:
+            for tell in self.on_purge:
+                tell(subject if kind == notices.PURGED else None)
 
     def listening(self, sure: bool) -> None:
         """Followers and leaders look by themselves, only later."""
