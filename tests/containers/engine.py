@@ -124,6 +124,8 @@ def _started(directory: Path) -> Iterator[Engine]:
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(60)
+        for left in (directory / "exec" / "netns").glob("*"):  # it leaves the machine's there
+            subprocess.run(["umount", left], capture_output=True)
 
 
 def _stand_in(ours: Engine, directory: Path) -> None:
