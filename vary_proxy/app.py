@@ -73,7 +73,7 @@ class App:
         self.store = opened(settings.store, self.tasks, clock, self._tracer.store(self.eyes.tally))
         beside = _beside(loaded)
         self.origins = {name: reached(one, beside) for name, one in settings.origins.items()}
-        self.hot = Hot(self.store, clock, loaded.rules.header_names, settings.store.memory.max // 2)
+        self.hot = Hot(self.store, clock, loaded.rules.header_names, settings.store.memory.max // 4)
         self._asked = self._watched()
         self.trusted = Trust(settings.server.trusted_proxies)
         self.exchange = self._exchange(Flights())
