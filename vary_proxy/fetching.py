@@ -157,7 +157,8 @@ class Fetcher:
         verdict = storing.judge(ask.request, head, effective, ask.policy, now)
         if not isinstance(verdict, Storable):
             return None
-        if span.length == total <= LARGE and self._store.writer(ask.key, total, 1):
+        is_all = span.length == total == response.length
+        if is_all and total <= LARGE and self._store.writer(ask.key, total, 1):
             return await self._received(ask, flight, response, head, requested)
         draft = self._draft(ask, head, verdict, effective, requested, now)
         opened = await self._sower.opened(ask, flight, response, draft, span, total)

@@ -296,6 +296,8 @@ class Runs:
         number = blocks.whole_blocks(Span(run.first, run.stop), total).start
         await run.room(kept=kept)
         async for chunk in response.chunks():
+            if run.position + len(chunk) > run.stop:
+                raise OriginFailure("http_protocol_error", "more than its Content-Range says")
             run.append(chunk)
             before = number
             while (place := blocks.place(number, total)).stop <= run.position and place.length > 0:

@@ -15,6 +15,7 @@ import pytest
 from tests.exchange.conftest import Answer, Edge, read
 from tests.exchange.large import Large, blocks
 from vary_proxy.core.blocks import BLOCK, STRETCH
+from vary_proxy.core.message import Fields, Request
 from vary_proxy.core.policy import CachePolicy, Policy
 from vary_proxy.origin import OriginFailure
 
@@ -415,6 +416,44 @@ async def test_an_origin_that_sends_other_bytes_is_not_believed_to_have_sent_the
         assert reply.body == span(large, first, last)
     large.shift = 0
     await ranged(edge, large, 250_000, 350_000)
+
+
+@pytest.mark.parametrize("over", [-1000, 1, BLOCK, 3 * BLOCK])
+@pytest.mark.parametrize("held", [False, True], ids=["at first", "in a gap"])
+async def test_a_chunked_body_of_another_length_than_its_range_leaves_nothing_wrong(
+    edge: Edge, large: Large, over: int, held: bool
+) -> None:
+    if held:
+        await ranged(edge, large, 900_000, 900_009)
+    answer = large.answer
+
+    def lying(request):  # type: ignore[no-untyped-def]  # as the handler
+        said = answer(request)
+        fields = tuple(pair for pair in said.fields if pair[0] != b"content-length")
+        body = b"".join(said.body)
+        body = body[:over] if over < 0 else body + b"!" * over
+        return replace(said, fields=fields, body=[body], length=None)
+
+    edge.origin.handler = lying
+    reply = await edge.get("/v", range=MIDDLE)
+    assert reply.status in (206, 502)
+    assert reply.cut is not None or reply.body in (span(large, 300_000, 300_099), b"")
+    await edge.settle()
+    edge.origin.handler = answer
+    assert (await edge.get("/v")).body == large.whole
+
+
+@pytest.mark.parametrize("over", [-100, 100])
+async def test_nor_does_one_that_brings_the_whole(edge: Edge, over: int) -> None:
+    small = Large(edge, total=900)
+    said = small.answer(Request(b"GET", b"/v", Fields(((b"range", blocks(0, 0)),))))
+    fields = tuple(pair for pair in said.fields if pair[0] != b"content-length")
+    body = small.whole[:over] if over < 0 else small.whole + b"!" * over
+    edge.origin.handler = lambda request: replace(said, fields=fields, body=[body], length=None)
+    await edge.get("/v", range=b"bytes=10-19")
+    await edge.settle()
+    edge.origin.handler = small.answer
+    assert (await edge.get("/v")).body == small.whole
 
 
 async def test_a_body_that_breaks_off_is_gone_on_with(edge: Edge, large: Large) -> None:
