@@ -19,7 +19,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.origin import OriginFailure, OriginResponse
-from vary_proxy.runs import RunReader
+from vary_proxy.running import RunReader
 from vary_proxy.spool import Spool, SpoolReader
 from vary_proxy.store.base import Writer
 

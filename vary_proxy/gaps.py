@@ -18,7 +18,8 @@ from vary_proxy.core.message import Response
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
-from vary_proxy.runs import Changed, Run, RunReader, Runs
+from vary_proxy.running import Run, RunReader
+from vary_proxy.runs import Changed, Runs
 from vary_proxy.store.base import Store
 
 LOOK = blocks.STRETCH  # blocks that are looked at, at most, to see how far a gap goes

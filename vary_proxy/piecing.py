@@ -25,7 +25,8 @@ from vary_proxy.flights import Opened
 from vary_proxy.gaps import LOOK, Gaps, Source
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.replies import Walk
-from vary_proxy.runs import Changed, Run, RunReader, Runs
+from vary_proxy.running import Run, RunReader
+from vary_proxy.runs import Changed, Runs
 from vary_proxy.store.base import Store
 
 WINDOW = 1  # blocks taken from the store at once

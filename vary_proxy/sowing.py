@@ -16,7 +16,8 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginResponse
-from vary_proxy.runs import RunReader, Runs
+from vary_proxy.running import RunReader
+from vary_proxy.runs import Runs
 from vary_proxy.store.base import Store
 
 _NAME = 20  # bytes drawn by lot, in the place of a digest
