@@ -289,10 +289,10 @@ class HttpOrigin:
     async def close(self) -> None:
         self._closed = True
         pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()  # which waits until those at rest have ended too
         if self._idle is not None:
             self._idle.clear()
-        if pool is not None:
-            await pool.close()
         await self._tasks.close()
 
 
