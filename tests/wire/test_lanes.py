@@ -502,5 +502,6 @@ def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        if left:
+            loop.run_until_complete(asyncio.wait(left))
         loop.close()
