@@ -18,7 +18,7 @@ from vary_proxy.core import freshness, ranges
 from vary_proxy.core.message import Buffer, Fields, Reply, Request
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.core.syntax import entity_tag
+from vary_proxy.core.syntax import entity_tag, http_date
 from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
 from vary_proxy.store.slot import Slot
 
@@ -30,9 +30,9 @@ _MOST_ANSWERS = 64  # for one of them
 # Fields that change what is answered beyond selecting a variant; a request with one of the
 # first goes the long way, the others are part of what an answer is found by.
 DECISIVE = frozenset(
-    (b"authorization", b"cache-control", b"pragma", b"if-match", b"if-unmodified-since")
+    (b"authorization", b"cache-control", b"pragma", b"if-match", b"if-unmodified-since", b"te")
     + (b"if-range", b"expect", b"content-length", b"transfer-encoding", b"upgrade", b"via")
-    + (b"trailer", b"te", b"max-forwards", b"vary-proxy-explain")
+    + (b"trailer", b"max-forwards", b"vary-proxy-explain")
 )
 CONDITIONS = frozenset((b"if-none-match", b"if-modified-since", b"range"))
 # Says that there is a cookie, where its value has no say; no field has this name.
@@ -88,11 +88,11 @@ class Answer:
         self.born = stored.born
         self.ends = ends
         self.whole, self.unchanged, self.part = heads
-        tag = stored.fields.get(b"etag")
-        self.tag = tag if entity_tag(tag) is not None else None
-        self.modified = stored.fields.get(b"last-modified")
-        # For the log: what 200, 304 and 206 were, without their bodies.
-        record = replace(reply.record, tier="")  # whoever is answered here asks no other tier
+        tag, since = stored.fields.get(b"etag"), stored.fields.get(b"last-modified")
+        self.tag = None if entity_tag(tag) is None else tag
+        self.modified = None if http_date(since or b"", stored.received) is None else since
+        # For the log: what 200, 304 and 206 were, without their bodies; no other tier was asked.
+        record = replace(reply.record, tier="")
         self.records = tuple(
             Reply(status, reply.fields, record=record) for status in (reply.status, 304, 206)
         )

@@ -5,6 +5,8 @@ They are made by the functions that dress every reply, so that they cannot say a
 
 from __future__ import annotations
 
+import os
+
 from vary_proxy.core import delivery
 from vary_proxy.core.delivery import CacheStatus, Plan
 from vary_proxy.core.message import Fields, Reply, Request
@@ -14,7 +16,8 @@ from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
 from vary_proxy.store.slot import Slot
 
-AGE, TTL, DATE, SPAN, SIZE = b"@age@", b"@ttl@", b"@date@", b"@span@", b"@size@"
+# Drawn by lot: whoever could put a mark into a field of his would have a length filled in there.
+AGE, TTL, DATE, SPAN, SIZE = (b"@%b@" % os.urandom(12).hex().encode() for _ in range(5))
 
 
 class Head:
@@ -89,7 +92,7 @@ def heads(
     return Head(whole.status, whole.reason, _marked(whole.fields)), unchanged, part
 
 
-_MARK = 987654321987.0  # a ttl that no response has
+_MARK = 9e11 + int.from_bytes(os.urandom(4), "big")  # a ttl that no response has
 
 
 def _marked(fields: Fields) -> Fields:

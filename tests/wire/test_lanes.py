@@ -71,11 +71,14 @@ async def _origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 )
             if b"/empty" in head:
                 body = b""
+            if b"/marks" in head:  # by which a head once made may know what to fill in
+                extra += b"X-Said: @age@ @ttl@ @span@ @size@ @date@\r\n"
+            modified = b"yesterday" if b"/undated" in head else b"Thu, 14 Jan 2027 08:00:00 GMT"
             writer.write(
                 b"HTTP/1.1 200 OK\r\nDate: Fri, 15 Jan 2027 08:00:00 GMT\r\n"
                 b'Cache-Control: max-age=600\r\nETag: "v1"\r\nContent-Type: text/plain\r\n'
-                b"Last-Modified: Thu, 14 Jan 2027 08:00:00 GMT\r\n%bContent-Length: %d\r\n\r\n%b"
-                % (extra, len(body), body)
+                b"Last-Modified: %b\r\n%bContent-Length: %d\r\n\r\n%b"
+                % (modified, extra, len(body), body)
             )
             await writer.drain()
     except (asyncio.IncompleteReadError, ConnectionError):
@@ -265,6 +268,23 @@ async def test_a_form_known_before_is_given_the_same_bytes_again(
     # Two empty lines, as a form has, but something between them.
     assert not await given_again(pair, request_ + b"Accept: */*\r\n")
     assert await given_again(pair, request_)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        get("/marks"),
+        get("/marks", Range="bytes=1-2"),
+        get("/marks", If_None_Match='"v1"'),
+        get("/undated", If_Modified_Since="yesterday"),
+    ],
+)
+async def test_whatever_an_origin_says_in_its_fields(pair: Pair, request_: bytes) -> None:
+    for request in (get(request_.split()[1].decode()), request_):
+        for _ in range(3):
+            fast, full = await pair.both(request, apart=True)
+            assert fast == full
+        pair.clock.now += 7
 
 
 async def test_what_was_given_by_its_form_is_counted_when_somebody_looks(pair: Pair) -> None:
