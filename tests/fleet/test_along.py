@@ -19,10 +19,10 @@ from vary_proxy import along, convoy, leading
 
 LARGE = [os.urandom(300_000), os.urandom(500_000)]  # several blocks, and a part of one
 SMALL = [b"begins ", b"and ends"]
-# A proxy whose flights last less than two seconds without headway, as other proxies' do five.
+# A proxy whose flights last half as long without headway.
 HASTY = """
 from vary_proxy import cli, convoy, leading
-convoy.RIDE_SECONDS = leading.RIDE_SECONDS = 1.5
+convoy.RIDE_SECONDS = leading.RIDE_SECONDS = 2.5
 cli.main()
 """
 OTHER = b'Cache-Control: max-age=600\r\nETag: "2"\r\n'

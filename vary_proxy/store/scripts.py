@@ -35,11 +35,13 @@ return was
 
 # KEYS: the epochs. ARGV: field (``all`` or a tag's), ``h`` or ``s``, lifetime in ms, channel,
 # message, the most fields. Numbers grow with the server's clock and never go back; when they
-# were lost, everything before counts as purged, and when tags are too many, likewise.
+# were lost, everything before counts as purged, and when tags are too many, likewise. An empty
+# field only makes sure that there is a number: of several who do so at once the first one's.
 ADVANCE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local had = tonumber(redis.call('HGET', KEYS[1], 'latest') or '0')
+if ARGV[1] == '' and had > 0 then return string.format('%.0f', had) end
 local at = math.max(now, had + 1)
 if had == 0 or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[6]) then
   redis.call('DEL', KEYS[1])
