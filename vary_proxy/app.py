@@ -278,7 +278,9 @@ class App:
 
     def _purged_elsewhere(self, key: bytes | None) -> None:
         """Who asks from now on joins nothing that was asked for before."""
-        self.exchange.forget(lambda one: key is None or one == key)
+        flights = self.exchange.flights
+        for one in flights.keys() if key is None else (key,):
+            flights.ground(one)
 
     def _believes(self, client: str) -> bool:
         return self.trusted(client)  # a reload puts another in its place
