@@ -2,6 +2,8 @@
 #
 #   docker build -t vary-proxy .
 #   docker run --rm -p 8080:8080 vary-proxy run --origin https://bucket.example
+#
+# Another choice of what is optional (pyproject.toml): --build-arg EXTRAS=aws,otel
 
 ARG PYTHON=3.13
 
@@ -10,13 +12,14 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=igno
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY vary_proxy ./vary_proxy
+ARG EXTRAS=aws
 # Wheels only: nothing is compiled, so nothing to compile with is needed. pip installs from an
 # environment of its own, since nothing in the image will ask for it again.
 RUN python -m venv /opt/build \
  && python -m venv --without-pip /opt/vary-proxy \
  && /opt/build/bin/pip wheel --no-deps --wheel-dir /src/wheels . \
  && /opt/build/bin/pip --python /opt/vary-proxy/bin/python install \
-      --only-binary=:all: --no-compile "$(ls /src/wheels/*.whl)[aws]"
+      --only-binary=:all: --no-compile "$(ls /src/wheels/*.whl)[${EXTRAS}]"
 # botocore describes every service of AWS: credentials come from four of them, objects from S3.
 # What is left is compiled, because on a read-only root no process could do that for the next.
 RUN find /opt/vary-proxy/lib/python3.*/site-packages/botocore/data -mindepth 1 -maxdepth 1 -type d \
