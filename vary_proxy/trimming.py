@@ -44,8 +44,8 @@ def trimmed(
 ) -> tuple[OriginResponse, Response] | None:
     """*response* and *head*, a 206, as they are if exactly the range of *request* was asked for.
 
-    None when that cannot be told: it must be asked for. What does not bring those bytes stays
-    as it came.
+    None when that cannot be told, or not all of it came: it must be asked for. Who resumes a
+    download takes the end of a 206 for that of the file, and its beginning for his own.
     """
     wanted = ranges.specs(request.fields.combined(b"range") or b"")
     brought = blocks.brought(head, response.length)
@@ -53,14 +53,16 @@ def trimmed(
     if wanted is None or len(wanted) != 1 or b"if-range" in request.fields:
         return None
     if brought is None or part is None:
-        return response, head
+        return None
     if part.total is None and (wanted[0][0] is None or wanted[0][1] is None):
         return None
     spans = ranges.resolve(wanted, brought.stop if part.total is None else part.total)
     if not spans:
         return None  # a 416 is due, and only the origin can say it
     span = spans[0]
-    if span.start < brought.start or span.stop > brought.stop or span == brought:
+    if span.start < brought.start or span.stop > brought.stop:
+        return None
+    if span == brought:
         return response, head
     size = b"*" if part.total is None else b"%d" % part.total
     told = b"bytes %d-%d/%b" % (span.start, span.stop - 1, size)

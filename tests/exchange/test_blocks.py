@@ -349,6 +349,33 @@ async def test_what_may_not_be_stored_is_given_exactly(
     assert large.asked[1] == b"bytes=5-104"  # it is known by then: no more than was asked for
 
 
+async def test_a_206_that_does_not_say_what_it_brings_answers_its_own_question_alone(
+    edge: Edge, large: Large
+) -> None:
+    answer = large.answer
+
+    def silent(request):  # type: ignore[no-untyped-def]  # as the handler
+        said = answer(request)
+        return replace(said, fields=tuple(one for one in said.fields if one[0] != b"content-range"))
+
+    edge.origin.handler = silent
+    reply = await edge.get("/v", range=MIDDLE)
+    assert reply.body == span(large, 300_000, 300_099)
+    assert large.asked == [blocks(2, 2), MIDDLE]
+
+
+@pytest.mark.parametrize("last", [b"", b"%d" % (STRETCH * BLOCK + 99)], ids=["open", "closed"])
+@pytest.mark.parametrize("weak", [False, True], ids=["no-store", "weak"])
+async def test_a_long_range_of_it_is_given_to_its_end(edge: Edge, weak: bool, last: bytes) -> None:
+    """Who resumes a download takes the end of a 206 for the end of the file."""
+    said = b"max-age=60" if weak else b"no-store"
+    large = Large(edge, total=STRETCH * BLOCK + 2 * BLOCK, weak=weak, cache_control=said)
+    reply = await edge.get("/v", range=b"bytes=1000-" + last)
+    stop = int(last or large.total - 1) + 1
+    assert reply["content-range"] == b"bytes 1000-%d/%d" % (stop - 1, large.total)
+    assert reply.body == large.whole[1000:stop]
+
+
 async def test_a_small_object_that_may_not_be_stored_is_given_exactly(edge: Edge) -> None:
     small = Large(edge, total=900, cache_control=b"no-store")
     await ranged(edge, small, 10, 19)
