@@ -16,6 +16,8 @@ from tests.fleet.conftest import Body, Origin, Reader, Starter, text
 from tests.real.proxy import configured, running_proxy
 from tests.store.servers import RedisServer
 from vary_proxy import along, convoy, leading
+from vary_proxy.store import notices
+from vary_proxy.store.fleet import FleetFlights
 
 LARGE = [os.urandom(300_000), os.urandom(500_000)]  # several blocks, and a part of one
 SMALL = [b"begins ", b"and ends"]
@@ -320,3 +322,40 @@ async def test_who_asks_after_a_change_gets_nothing_that_was_asked_for_before(
     with suppress(aiohttp.ClientPayloadError):  # it was aboard before, and may be cut short
         await other.rest()
     assert b"".join(LARGE).startswith(other.read)
+
+
+async def test_what_was_asked_for_before_a_change_elsewhere_is_not_stored_after_it(
+    origin: Origin, start: Starter, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, heard, hear = asyncio.Event(), asyncio.Event(), FleetFlights.heard
+
+    def hearing(self: FleetFlights, kind: bytes, subject: bytes) -> None:
+        hear(self, kind, subject)
+        if kind == notices.PURGED:
+            heard.set()
+
+    monkeypatch.setattr(FleetFlights, "heard", hearing)
+
+    class Late(Body):
+        def wire(self):  # type: ignore[no-untyped-def]
+            yield from (b"", b"")
+            yield from super().wire()
+
+    now = Body([b"new"], fields=OTHER)
+    origin.bodies = [Late(SMALL, gates=[gate]), now]
+    urls = [await start() + "/a" for _ in range(2)]
+    one = Reader(session, urls[0])
+    asking = asyncio.ensure_future(one.begin())
+    async with asyncio.timeout(10):
+        while not origin.asked:
+            await asyncio.sleep(0.01)
+    async with session.post(urls[1], headers={"Host": "media.example"}) as unsafe:
+        await unsafe.read()
+    async with asyncio.timeout(10):
+        await heard.wait()
+    gate.set()
+    await asking
+    assert await one.rest() == b"".join(SMALL)
+    for url in urls:
+        after = await Reader(session, url).begin()
+        assert await after.rest() == now.whole
