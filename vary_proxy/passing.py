@@ -97,6 +97,7 @@ class Passer:
             key = keys.primary_key(plain, self.rules.match(plain))
             self._flights.ground(key)
             await self._store.purge(key)
+            self._flights.ground(key)  # while that took, one may have followed what was before
 
 
 def _host_only(request: Request) -> Fields:

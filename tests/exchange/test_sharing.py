@@ -143,3 +143,32 @@ async def test_what_a_stranger_claims_to_be_capable_of_stays_here(edge: Edge) ->
     await edge.get("/a", surrogate_capability=b'evil="ESI/1.0"')
     said = edge.origin.last.fields.lines(b"surrogate-capability")
     assert said == (b'vary-proxy="Surrogate/1.0"',)
+
+
+async def test_nobody_rides_on_what_began_while_a_change_reached_the_store(edge: Edge) -> None:
+    """Where a store is shared that takes a while, in which another process may be followed."""
+    purging, purge = asyncio.Event(), edge.store.purge
+
+    async def slowly(key: bytes, *, soft: bool = False) -> int:
+        count = await purge(key, soft=soft)
+        await purging.wait()
+        return count
+
+    edge.store.purge = slowly  # type: ignore[method-assign]
+    edge.origin.replies(204)
+    changing = asyncio.create_task(edge.send("/a", b"POST", body=b"x"))
+    while not edge.origin.asked:
+        await asyncio.sleep(0)
+    gate = asyncio.Event()
+    edge.origin.replies(200, body=b"old", cache_control=b"max-age=60", gate=gate)
+    before = asyncio.create_task(edge.get("/a"))
+    while edge.origin.asked < 2:
+        await asyncio.sleep(0)
+    purging.set()
+    await changing
+    edge.origin.replies(200, body=b"new", cache_control=b"max-age=60")
+    assert (await edge.get("/a")).body == b"new"
+    gate.set()
+    assert (await before).body == b"old"
+    await edge.settle()
+    assert (await edge.get("/a")).body == b"new"
