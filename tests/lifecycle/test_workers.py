@@ -59,6 +59,7 @@ def test_they_share_a_port_and_speak_with_one_voice(start, origin) -> None:  # t
     assert len(proxy.workers()) == 2
     for _ in range(40):
         assert get(port) == b"AA"
+    soon(lambda: requests_counted(probes) == 40)  # the last is counted when it has been sent
     shares = {requests_counted(probes) for _ in range(12)}
     assert shares == {40}  # whoever answers: the sum
     assert get(probes, "/readyz") == b"ready\n"
