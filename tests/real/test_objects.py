@@ -49,10 +49,11 @@ async def test_aiohttp_reads_every_object(filled: Filled, proxy: Proxy) -> None:
         async with slots:
             target = f"/{filled.server.bucket}/{one.path}"
             dice = random.Random(one.key)
-            if dice.random() < 0.2:
+            known = dice.random() < 0.2
+            if known:  # whole, where its blocks are as much as the range asked for
                 await _range_of(ask, target, one, dice, odd=filled.server.name != "s3rver")
-            await _miss_then_hit(ask, target, one)
-            await _miss_then_hit(ask, target, one, origin=ALLOWED)
+            await _miss_then_hit(ask, target, one, known)
+            await _miss_then_hit(ask, target, one, known, origin=ALLOWED)
             for _ in range(3):
                 await _range_of(ask, target, one, dice, hit=True)
 
@@ -61,12 +62,13 @@ async def test_aiohttp_reads_every_object(filled: Filled, proxy: Proxy) -> None:
             tasks.create_task(read(ask, one))
 
 
-async def _miss_then_hit(ask: Asker, target: str, one: Object, **fields: str) -> None:
+async def _miss_then_hit(ask: Asker, target: str, one: Object, known: bool, **fields: str) -> None:
+    """*known*: the first may be a hit as well."""
     for hit in (False, True):
         got = await ask(target, **fields)
         assert got.status == 200, (one.key, got)
         assert got.body == one.body, (one.key, hit)
-        assert got.is_hit is hit, (one.key, got.cache_status)
+        assert got.is_hit is hit or (known and not hit), (one.key, got.cache_status)
         assert got["content-length"] == str(len(one.body)), one.key
         assert sorted(got.vary) == sorted(THREE), one.key
         assert got["access-control-allow-origin"] == fields.get("origin"), one.key
