@@ -65,8 +65,8 @@ def _ask(
         )
     except OSError as error:
         found = error
-    except UnicodeError as error:  # no name at all
-        found = socket.gaierror(socket.EAI_NONAME, str(error))
+    except UnicodeError:
+        found = socket.gaierror(socket.EAI_NONAME, "the host is no name that can be looked up")
     try:
         loop.call_soon_threadsafe(_tell, future, found)
     except RuntimeError:  # the loop was closed: nobody wants to know any more

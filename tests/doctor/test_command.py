@@ -87,7 +87,9 @@ def test_a_url_that_cannot_be_reached(nginx: Nginx) -> None:
     assert told["targets"][0]["unreached"].startswith("connection_refused")
     assert told["targets"][1]["unreached"] is None
     assert "cannot reach it: connection_refused" in run("doctor", DEAD).stdout
-    assert "cannot reach it: dns_error: the host is no name" in run("doctor", "http://a..b").stdout
+    said = run("doctor", "http://a..b").stdout
+    assert "cannot reach it: dns_error" in said
+    assert "the host is no name" in said
 
 
 def test_a_proxy_that_cannot_be_reached(nginx: Nginx) -> None:

@@ -103,8 +103,6 @@ class Asker:
             raise Unanswered(f"no whole answer within {self._manner.timeout:g} s") from None
         except OriginFailure as failure:
             raise Unanswered(re.sub(r" ssl:\S+ ", " ", str(failure))) from None
-        except UnicodeError:  # of the resolver, on labels that no name can have
-            raise Unanswered("dns_error: the host is no name that can be looked up") from None
         return Exchange(probe, probe.method, target, sent, answer)
 
     def _fields(self, probe: Probe) -> Pairs:
