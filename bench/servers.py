@@ -158,6 +158,7 @@ def varnish(place: Place) -> Process:
     path.write_text(_VCL % place.origin)
     command = [program("varnishd", "varnish"), "-F", "-a", f"127.0.0.1:{place.port}"]
     command += ["-f", str(path), "-n", str(place.dir), "-s", "malloc,2g", "-T", "none"]
+    command += ["-p", "nuke_limit=10000"]  # small objects to be evicted for a large one
     return Process("varnish", command, place.port, SERVER_CORE, place.dir / "out.log")
 
 

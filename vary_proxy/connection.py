@@ -35,6 +35,7 @@ class Connection(RequestHandler):
         "_client",
         "_head_timer",
         "_hub",
+        "_idle",
         "_intake",
         "_lane",
         "_lingering",
@@ -58,6 +59,7 @@ class Connection(RequestHandler):
         self._parser = cast(Any, NO_PARSER)
         self._hub = hub
         self._options = options
+        self._idle = options.idle_timeout
         self._lane = hub.lane
         self._scheme = b"http"
         self._intake: Intake
@@ -98,8 +100,7 @@ class Connection(RequestHandler):
         self._intake.skip()
         super().connection_lost(exc)
         self._watch.end()
-        if self._head_timer is not None:
-            self._head_timer.cancel()
+        self._stop_head_timer()
         self.enough()
         self._hub.forget(self)
 
@@ -149,19 +150,22 @@ class Connection(RequestHandler):
             return
         taken = lane.take(data, self, self._scheme, self._client)
         if taken:
-            self._keep_alive_from_now()
+            # As in _idle_from_now, without its call.
+            self._next_keepalive_close_time = self._loop.time() + self._idle
+            if self._keepalive_handle is None or self._head_timer is not None:
+                self._stop_head_timer()
+                self._idle_from_now()
         if taken < len(data):
             intake.receive(data[taken:])
 
-    def _keep_alive_from_now(self) -> None:
+    def _stop_head_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-        self._idle_from_now()
 
     def _idle_from_now(self) -> None:
         # A timer that is due before this begins anew; to move it each time would cost more.
-        self._next_keepalive_close_time = self._loop.time() + self._options.idle_timeout
+        self._next_keepalive_close_time = self._loop.time() + self._idle
         if self._keepalive_handle is None:
             self._keepalive_handle = self._loop.call_at(
                 self._next_keepalive_close_time, self._process_keepalive
@@ -178,9 +182,7 @@ class Connection(RequestHandler):
 
     def take(self, head: Head | None, payload: StreamReader, refused: Refused | None) -> None:
         request = Request(b"", b"", client=self._client) if head is None else head.request
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        self._stop_head_timer()
         asked = Asked(self, self._options, request, head, payload, refused)
         self._messages.append(cast(Any, asked))
         if self._waiter is not None and not self._waiter.done():
