@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,7 @@ def child(
             stderr=subprocess.STDOUT,
             cwd=log.parent,
             env={**os.environ, **(env or {})},
+            start_new_session=True,  # so that it ends with all that it has started
         )
         try:
             deadline = time.monotonic() + READY_WITHIN
@@ -139,7 +141,9 @@ def child(
                 time.sleep(0.05)
             yield process.pid
         finally:
-            process.kill()  # its data is thrown away: there is nothing to put in order
+            with suppress(ProcessLookupError):
+                # Its data is thrown away: there is nothing to put in order.
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
