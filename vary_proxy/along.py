@@ -19,7 +19,6 @@ from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Found, Landed, Landing, Validated
 from vary_proxy.origin import OriginFailure
-from vary_proxy.spool import Abandoned
 from vary_proxy.store.base import BodyGone, Store
 
 if TYPE_CHECKING:
@@ -70,23 +69,13 @@ class Along:
     async def run(self) -> None:
         spool = self._landed.spool
         try:
-            async for chunk in self._content():
-                self._passed += len(chunk)
-                self._digest.update(chunk)
-                spool.append(bytes(chunk))
-                if spool.size > _HISTORY:
-                    await self._lean()
-            spool.finish()
-        except Abandoned:
-            spool.fail(OriginFailure("connection_terminated", "nobody read on"))
-        except OriginFailure as failure:
-            spool.fail(failure)
-        except asyncio.CancelledError:
-            spool.fail(OriginFailure("connection_terminated", "shutting down"))
-            raise
-        except BaseException:
-            spool.fail(OriginFailure("proxy_internal_error"))
-            raise
+            with spool.filling():
+                async for chunk in self._content():
+                    self._passed += len(chunk)
+                    self._digest.update(chunk)
+                    spool.append(bytes(chunk))
+                    if spool.size > _HISTORY:
+                        await self._lean()
         finally:
             await self._landed.anchor.aclose()
 

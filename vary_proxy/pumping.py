@@ -7,7 +7,6 @@ touch are joined (RFC 9111 §3.3, §3.4).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Protocol, runtime_checkable
@@ -18,7 +17,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.values import immutable
 from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
-from vary_proxy.spool import Abandoned, Spool
+from vary_proxy.spool import Spool
 from vary_proxy.store.base import BodyGone, Store, TooLarge, Writer
 from vary_proxy.store.memorywriter import MemoryWriter
 
@@ -78,19 +77,9 @@ class Pump:
         if load.flight.on_load is not None:
             load.flight.on_load(load.draft, spool, load.writer)
         try:
-            async with AsyncExitStack() as stack:
-                stored = await self._move(load, await stack.enter_async_context(load.writer))
-            spool.finish()
-        except Abandoned:
-            spool.fail(OriginFailure("connection_terminated", "nobody read on"))
-        except OriginFailure as failure:
-            spool.fail(failure)
-        except asyncio.CancelledError:
-            spool.fail(OriginFailure("connection_terminated", "shutting down"))
-            raise
-        except BaseException:
-            spool.fail(OriginFailure("proxy_internal_error"))
-            raise
+            with spool.filling():
+                async with AsyncExitStack() as stack:
+                    stored = await self._move(load, await stack.enter_async_context(load.writer))
         finally:
             await load.response.close()
             self._flights.close(load.flight)

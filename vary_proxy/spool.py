@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from vary_proxy.core.message import Buffer
+from vary_proxy.origin import OriginFailure
 from vary_proxy.store.base import BodyGone
 
 Back = Callable[[int, int], Awaitable[Sequence[Buffer] | None]]  # some of bytes [start, stop)
@@ -60,6 +62,23 @@ class Spool:
         """Readers get what there is, then *error*."""
         self._error = error
         self._wake_readers()
+
+    @contextmanager
+    def filling(self) -> Iterator[None]:
+        """Around all that writes: readers learn how it ended; only what is unforeseen is raised."""
+        try:
+            yield
+            self.finish()
+        except Abandoned:
+            self.fail(OriginFailure("connection_terminated", "nobody read on"))
+        except OriginFailure as failure:
+            self.fail(failure)
+        except asyncio.CancelledError:
+            self.fail(OriginFailure("connection_terminated", "shutting down"))
+            raise
+        except BaseException:
+            self.fail(OriginFailure("proxy_internal_error"))
+            raise
 
     def forget(self, stop: int, back: Back) -> None:
         """Keep nothing of the chunks before byte *stop*: *back* gives their bytes."""
