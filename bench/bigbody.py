@@ -29,7 +29,7 @@ from bench.bigorigin import content
 from bench.processes import free_port
 from tests.real.proxy import Proxy, configured, running_proxy
 from tests.store.servers import RedisServer
-from vary_proxy.quantities import size
+from vary_proxy.configuration.quantities import size
 
 MIB = 1 << 20
 _RECEIVE = 256 << 10  # bytes that the system may hold for a reader

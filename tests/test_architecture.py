@@ -16,16 +16,26 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 CORE = [path for path in MODULES if PACKAGE / "core" in path.parents]
 
 # What each layer must know nothing of; a name stands for the module and all below it.
-EDGES = ("server", "fastlane", "connection", "sending", "admin", "cli", "app", "demo")
+EDGES = (
+    *("server", "fastlane", "admin", "cli", "app", "demo"),
+    *("clients", "observation", "purges", "workers", "reloading"),
+)
+STEPS = ("exchange", "replying", "hot")
+FETCHES = ("flights", "fetches")
+CONFIGURATION = ("config", "configuration", "rules")
 FORBIDDEN = {
     "exchange": EDGES,
     "hot": EDGES,
-    "flights": (*EDGES, "exchange", "hot"),
-    "origin": (*EDGES, "exchange", "hot", "flights", "store", "rules"),
-    "httpclient": (*EDGES, "exchange", "hot", "flights", "store", "rules"),
-    "store": (*EDGES, "exchange", "hot", "flights", "origin", "rules"),
-    "rules": (*EDGES, "exchange", "hot", "flights", "origin", "store"),
-    "tasks": (*EDGES, "exchange", "hot", "flights", "origin", "store", "rules", "core"),
+    "replying": (*EDGES, "exchange", "hot"),
+    "flights": (*EDGES, *STEPS),
+    "fetches": (*EDGES, *STEPS),
+    "origin": (*EDGES, *STEPS, *FETCHES, "store", *CONFIGURATION),
+    "origins.httpclient": (*EDGES, *STEPS, *FETCHES, "store", *CONFIGURATION),
+    "store": (*EDGES, *STEPS, *FETCHES, "origin", "origins", *CONFIGURATION),
+    "rules": (*EDGES, *STEPS, *FETCHES, "origin", "origins", "store"),
+    "configuration": (*EDGES, *STEPS, *FETCHES, "origin", "origins", "store"),
+    "clients": ("exchange", "hot", *FETCHES, "origin", "origins", "store", "app", "cli", "admin"),
+    "tasks": (*EDGES, *STEPS, *FETCHES, "origin", "origins", "store", *CONFIGURATION, "core"),
 }
 # What draws or parses for the terminal has no place where requests are answered.
 ONLY_IN_CLI = frozenset(("click", "rich"))

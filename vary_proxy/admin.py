@@ -22,13 +22,15 @@ from urllib.parse import urlsplit
 import msgspec
 from aiohttp import web
 
-from vary_proxy import explaining, overview, showing, tailing, telling
+from vary_proxy.configuration import showing
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.purging import BadPurge, Kind, Purge, Purged
+from vary_proxy.observation import explaining, overview, tailing
+from vary_proxy.purges import telling
+from vary_proxy.purges.purging import BadPurge, Kind, Purge, Purged
 from vary_proxy.store.driver import Unsupported
 
 if TYPE_CHECKING:
-    from vary_proxy.eyes import Eyes, Watchable
+    from vary_proxy.observation.eyes import Eyes, Watchable
 
 _log = logging.getLogger("vary_proxy")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

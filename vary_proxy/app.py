@@ -16,32 +16,32 @@ from pathlib import Path
 
 import msgspec
 
-from vary_proxy import selfexplaining
-from vary_proxy import settings as said
-from vary_proxy.accesslog import AccessLog
-from vary_proxy.certificates import Certificate, CertificateError
 from vary_proxy.channel import Channel
+from vary_proxy.clients.certificates import Certificate, CertificateError
+from vary_proxy.clients.listening import Listener, ListenError
+from vary_proxy.clients.trusting import Trust
 from vary_proxy.config import Loaded, load
+from vary_proxy.configuration import settings as said
 from vary_proxy.core.message import Reply, Request
 from vary_proxy.exchange import Exchange
-from vary_proxy.eyes import Eyes
 from vary_proxy.fastlane import FastLane
 from vary_proxy.fitting import opened, server_options
 from vary_proxy.flights import Flights
 from vary_proxy.hot import Hot
-from vary_proxy.inherited import Inherited
-from vary_proxy.listening import Listener, ListenError
-from vary_proxy.logfile import LogFile
-from vary_proxy.observing import Observers
-from vary_proxy.peers import Peers
-from vary_proxy.purgemethod import PurgeMethod
-from vary_proxy.purging import Purger
-from vary_proxy.reaching import reached
+from vary_proxy.observation import selfexplaining
+from vary_proxy.observation.accesslog import AccessLog
+from vary_proxy.observation.eyes import Eyes
+from vary_proxy.observation.logfile import LogFile
+from vary_proxy.observation.observing import Observers
+from vary_proxy.observation.tracing import tracer
+from vary_proxy.origins.reaching import reached
+from vary_proxy.purges.purgemethod import PurgeMethod
+from vary_proxy.purges.purging import Purger
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
 from vary_proxy.server import Server
 from vary_proxy.tasks import Tasks
-from vary_proxy.tracing import tracer
-from vary_proxy.trusting import Trust
+from vary_proxy.workers.inherited import Inherited
+from vary_proxy.workers.peers import Peers
 
 _log = logging.getLogger("vary_proxy")
 

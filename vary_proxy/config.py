@@ -12,17 +12,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vary_proxy import yaml12
-from vary_proxy.checks import cautions, check, cors_policies
-from vary_proxy.compiling import compile_rules
-from vary_proxy.expansion import Expansion
-from vary_proxy.features import missing
-from vary_proxy.overrides import Override, apply, from_environ, steps_of
-from vary_proxy.problems import ConfigError, Problem
-from vary_proxy.reading import FAILED, Reader
+from vary_proxy.configuration import yaml12
+from vary_proxy.configuration.checks import cautions, check, cors_policies
+from vary_proxy.configuration.compiling import compile_rules
+from vary_proxy.configuration.expansion import Expansion
+from vary_proxy.configuration.features import missing
+from vary_proxy.configuration.overrides import Override, apply, from_environ, steps_of
+from vary_proxy.configuration.problems import ConfigError, Problem
+from vary_proxy.configuration.reading import FAILED, Reader
+from vary_proxy.configuration.settings import Settings
+from vary_proxy.configuration.yaml12 import Node
 from vary_proxy.rules import RuleBook
-from vary_proxy.settings import Settings
-from vary_proxy.yaml12 import Node
 
 __all__ = ("ConfigError", "Loaded", "load", "loads")
 

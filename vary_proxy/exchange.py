@@ -10,10 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
-from vary_proxy import asking, preflights, replies
-from vary_proxy.asking import NO_VARY, Ask, key_names
 from vary_proxy.channel import Channel
-from vary_proxy.convoy import Convoy, Fleet
 from vary_proxy.core import (
     forwarding,
     keys,
@@ -24,7 +21,12 @@ from vary_proxy.core.message import Fields, Record, Reply, Request
 from vary_proxy.core.policy import Policy, PreflightMode
 from vary_proxy.core.preflight import is_preflight
 from vary_proxy.core.stored import Selecting, StoredResponse
-from vary_proxy.fetching import Fetcher
+from vary_proxy.fetches import asking
+from vary_proxy.fetches.asking import NO_VARY, Ask, key_names
+from vary_proxy.fetches.convoy import Convoy, Fleet
+from vary_proxy.fetches.fetching import Fetcher
+from vary_proxy.fetches.resuming import resuming
+from vary_proxy.fetches.riding import Riding
 from vary_proxy.flights import (
     Alone,
     Failed,
@@ -35,11 +37,10 @@ from vary_proxy.flights import (
     Validated,
 )
 from vary_proxy.origin import Origin, OriginFailure
-from vary_proxy.passing import Passer, Rules
-from vary_proxy.piecing import Piecing
-from vary_proxy.replies import Walk
-from vary_proxy.resuming import resuming
-from vary_proxy.riding import Riding
+from vary_proxy.replying import preflights, replies
+from vary_proxy.replying.passing import Passer, Rules
+from vary_proxy.replying.piecing import Piecing
+from vary_proxy.replying.replies import Walk
 from vary_proxy.store.base import Store, StoreUnavailable
 from vary_proxy.tasks import Tasks
 

@@ -19,7 +19,7 @@ from vary_proxy.core.message import Buffer, Fields, Request
 from vary_proxy.core.wire import HeadLimits, Refused, read_head
 from vary_proxy.hot import DECISIVE, WITH_COOKIE, Hot, Line
 from vary_proxy.hotviews import Form, View, Views
-from vary_proxy.observing import Observers
+from vary_proxy.observation.observing import Observers
 
 _LONGEST_HEAD = 8192
 _MOST_FIELDS = 64

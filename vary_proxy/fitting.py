@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vary_proxy import settings as said
+from vary_proxy.configuration import settings as said
 from vary_proxy.core import edge, vary
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.wire import HeadLimits

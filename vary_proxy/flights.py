@@ -18,9 +18,9 @@ from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.fetches.running import RunReader
+from vary_proxy.fetches.spool import Spool, SpoolReader
 from vary_proxy.origin import OriginFailure, OriginResponse
-from vary_proxy.running import RunReader
-from vary_proxy.spool import Spool, SpoolReader
 from vary_proxy.store.base import Writer
 
 RIDE_SECONDS = 5.0  # nobody waits longer for the head of another's fetch

@@ -19,7 +19,7 @@ from vary_proxy.core.message import Reply, Request
 from vary_proxy.core.stored import Resource
 from vary_proxy.hot import Answer, Given, Hot, Line
 from vary_proxy.hotheads import Edge, Head
-from vary_proxy.observing import Observers
+from vary_proxy.observation.observing import Observers
 from vary_proxy.store.slot import Slot
 
 LARGEST = 2048  # bytes of content that are worth a copy of their own

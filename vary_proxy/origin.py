@@ -3,7 +3,7 @@
 An Origin takes a Request that is final (core.forwarding made it: target with prefix, Host,
 nothing connection-specific) and sends it byte for byte. It returns as soon as the response
 head is whole; the body follows as chunks. What cannot be read in exactly one way, or ends
-before it is whole, is an OriginFailure, never a guess. vary_proxy.httpclient is the
+before it is whole, is an OriginFailure, never a guess. vary_proxy.origins.httpclient is the
 implementation on aiohttp; tests script their own.
 """
 

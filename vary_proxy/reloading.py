@@ -20,10 +20,10 @@ from pathlib import Path
 import msgspec
 
 from vary_proxy.config import ConfigError, Loaded
-from vary_proxy.expansion import fingerprint_now
-from vary_proxy.layer import Reached
+from vary_proxy.configuration.expansion import fingerprint_now
+from vary_proxy.configuration.settings import Settings
 from vary_proxy.origin import Origin
-from vary_proxy.settings import Settings
+from vary_proxy.origins.layer import Reached
 from vary_proxy.tasks import Tasks
 
 _log = logging.getLogger("vary_proxy")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vary_proxy.conditions import Conditions, asked_method
+from vary_proxy.configuration.conditions import Conditions, asked_method
 from vary_proxy.core.message import Request
 from vary_proxy.core.policy import Policy
 

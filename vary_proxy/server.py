@@ -12,13 +12,13 @@ from collections.abc import Iterable
 
 from aiohttp import web
 
-from vary_proxy.asked import Handler, Observer, ServerOptions
-from vary_proxy.connection import Connection
+from vary_proxy.clients.asked import Handler, Observer, ServerOptions
+from vary_proxy.clients.connection import Connection
+from vary_proxy.clients.listening import Doors, Listener, ListenError
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import response_head
 from vary_proxy.fastlane import FastLane
-from vary_proxy.listening import Doors, Listener, ListenError
 
 __all__ = ["Handler", "ListenError", "Listener", "Observer", "Server", "ServerOptions"]
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tests.lifecycle.command import ROOT, Command, get, letters, soon
-from vary_proxy import accesslog
-from vary_proxy.accesslog import AccessLog
 from vary_proxy.core.message import Fields, Record, Reply, Request
-from vary_proxy.logfile import LogFile, Turns
+from vary_proxy.observation import accesslog
+from vary_proxy.observation.accesslog import AccessLog
+from vary_proxy.observation.logfile import LogFile, Turns
 
 
 def request(target: bytes = b"/a", *pairs: tuple[bytes, bytes]) -> Request:

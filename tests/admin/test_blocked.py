@@ -7,8 +7,8 @@ import logging
 import pytest
 
 from tests.admin.conftest import Clock, Start
-from vary_proxy.blocked import BlockedRequests
 from vary_proxy.core.message import Fields, Record, Reply, Request
+from vary_proxy.observation.blocked import BlockedRequests
 
 RULES = """\
 cors: {app: {origins: ["https://ok.example", "https://also.example"]}}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from vary_proxy import peers
-from vary_proxy.peers import Peers
+from vary_proxy.workers import peers
+from vary_proxy.workers.peers import Peers
 
 Make = Callable[..., Peers]
 

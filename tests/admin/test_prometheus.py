@@ -18,8 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from tests.admin.conftest import Start
 from tests.store.servers import RedisServer
-from vary_proxy import tally as tallies
-from vary_proxy.metrics import Metrics, Sources
+from vary_proxy.observation import tally as tallies
+from vary_proxy.observation.metrics import Metrics, Sources
 from vary_proxy.store.base import StoreStats
 
 ROOT = Path(__file__).parents[2]

@@ -22,10 +22,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from tests.admin.conftest import Origin, Proxy, Start
-from vary_proxy import tracing
 from vary_proxy.cli import status
-from vary_proxy.tracing import TracingError, Untraced
-from vary_proxy.tracingsettings import Tracing
+from vary_proxy.configuration.tracingsettings import Tracing
+from vary_proxy.observation import tracing
+from vary_proxy.observation.tracing import TracingError, Untraced
 
 SERVER, CLIENT = 2, 3
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -232,7 +232,7 @@ async def test_operations_on_a_shared_store_are_told(start: Start, collector: Co
 async def test_spans_that_nobody_takes_hold_up_no_end(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vary_proxy.spans._LAST_WORDS", 0.2)
+    monkeypatch.setattr("vary_proxy.observation.spans._LAST_WORDS", 0.2)
     proxy = await start('tracing: "http://127.0.0.1:9"\n')
     await proxy.get("/a")
     async with asyncio.timeout(10):

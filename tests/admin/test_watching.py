@@ -23,10 +23,10 @@ import pytest
 
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
 from tests.lifecycle.command import Command, free_ports, get, letters
-from vary_proxy import tailing
 from vary_proxy.cli import panel, status
 from vary_proxy.core.message import Fields, Record, Reply, Request
-from vary_proxy.tailing import Feeds, Question, Wanted
+from vary_proxy.observation import tailing
+from vary_proxy.observation.tailing import Feeds, Question, Wanted
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,10 +11,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vary_proxy import yaml12
 from vary_proxy.config import ConfigError, loads
-from vary_proxy.descriptions import DESCRIPTIONS
-from vary_proxy.problems import Problem
+from vary_proxy.configuration import yaml12
+from vary_proxy.configuration.descriptions import DESCRIPTIONS
+from vary_proxy.configuration.problems import Problem
 
 SEEDS = [path.read_text("latin-1") for path in sorted(Path(__file__).parent.glob("cases/*.yaml"))]
 WORDS = sorted({key for keys in DESCRIPTIONS.values() for key in keys})

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from vary_proxy import features
-from vary_proxy.conditions import Conditions
 from vary_proxy.config import ConfigError, loads
+from vary_proxy.configuration import features
+from vary_proxy.configuration.conditions import Conditions
+from vary_proxy.configuration.matching import Matcher
 from vary_proxy.core.corspolicy import CorsPolicy
 from vary_proxy.core.policy import Policy
-from vary_proxy.matching import Matcher
 from vary_proxy.rules import RuleBook
 
 CASES = Path(__file__).parent / "cases"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from vary_proxy import features
 from vary_proxy.config import ConfigError, loads
-from vary_proxy.settings import Settings
+from vary_proxy.configuration import features
+from vary_proxy.configuration.settings import Settings
 
 ORIGIN = "origins: {main: http://a.example}\n"
 POLICY = f'{ORIGIN}cors: {{p: {{origins: "*"}}}}\n'

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from vary_proxy import features, showing
 from vary_proxy.config import ConfigError, load, loads
+from vary_proxy.configuration import features, showing
 
 FILE = b"""
 origins:

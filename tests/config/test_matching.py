@@ -9,8 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vary_proxy.matching import host_matcher, name_pattern, path_matcher, value_matcher
-from vary_proxy.problems import Wrong
+from vary_proxy.configuration.matching import (
+    host_matcher,
+    name_pattern,
+    path_matcher,
+    value_matcher,
+)
+from vary_proxy.configuration.problems import Wrong
 
 
 @pytest.mark.parametrize(

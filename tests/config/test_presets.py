@@ -9,7 +9,7 @@ import pytest
 from vary_proxy.cli.init import PRESETS, read
 from vary_proxy.config import Loaded, loads
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.explaining import explain
+from vary_proxy.observation.explaining import explain
 
 EXAMPLES = Path("config")
 A = b"https://a.example"

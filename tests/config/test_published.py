@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from vary_proxy.schema import schema
+from vary_proxy.configuration.schema import schema
 
 
 def test_the_published_schema_is_current() -> None:

@@ -9,14 +9,14 @@ from typing import Any
 import jsonschema
 import pytest
 
-from vary_proxy import features, yaml12
 from vary_proxy.config import ConfigError, load, loads
-from vary_proxy.descriptions import DESCRIPTIONS
-from vary_proxy.reading import ALIASES, hints, is_struct
-from vary_proxy.reading import plain as bare
-from vary_proxy.schema import schema
-from vary_proxy.settings import Settings
-from vary_proxy.yaml12 import Mapping, Node, Scalar, Sequence
+from vary_proxy.configuration import features, yaml12
+from vary_proxy.configuration.descriptions import DESCRIPTIONS
+from vary_proxy.configuration.reading import ALIASES, hints, is_struct
+from vary_proxy.configuration.reading import plain as bare
+from vary_proxy.configuration.schema import schema
+from vary_proxy.configuration.settings import Settings
+from vary_proxy.configuration.yaml12 import Mapping, Node, Scalar, Sequence
 
 CASES = Path(__file__).parent / "cases"
 EXAMPLES = sorted(Path("config").glob("*.yaml"))

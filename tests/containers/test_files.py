@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from vary_proxy import __version__, config
-from vary_proxy.settings import Settings
+from vary_proxy.configuration.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 APART = {"ports", "depends_on", "build", "pull_policy"}  # in what two replicas differ

@@ -15,7 +15,7 @@ import pytest
 from tests.fleet.conftest import Body, Origin, Reader, Starter, text
 from tests.real.proxy import configured, running_proxy
 from tests.store.servers import RedisServer
-from vary_proxy import along, convoy, leading
+from vary_proxy.fetches import along, convoy, leading
 from vary_proxy.store import notices
 from vary_proxy.store.fleet import FleetFlights
 

@@ -13,16 +13,17 @@ from decimal import Decimal
 
 import http_sf
 
-from vary_proxy import proxyprotocol, yaml12
+from vary_proxy.clients import proxyprotocol
+from vary_proxy.configuration import yaml12
+from vary_proxy.configuration.problems import ConfigError
 from vary_proxy.core import automaton, corsorigins, directives, patterns, ranges, structured, syntax
 from vary_proxy.core.message import Fields
 from vary_proxy.core.policy import VaryMode, VaryPolicy
 from vary_proxy.core.stored import Body, Part, StoredResponse
 from vary_proxy.core.vary import dress, effective
 from vary_proxy.core.wire import response_head
-from vary_proxy.httpreader import Chunks, Limits, read_head
 from vary_proxy.origin import OriginFailure
-from vary_proxy.problems import ConfigError
+from vary_proxy.origins.httpreader import Chunks, Limits, read_head
 from vary_proxy.store import codec
 
 KEY = b"o\0http\0a.example\0/"

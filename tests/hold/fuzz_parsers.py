@@ -17,16 +17,16 @@ from hypothesis import strategies as st
 
 from tests.core.test_wire import REFUSED
 from vary_proxy import config
+from vary_proxy.configuration.problems import ConfigError
 from vary_proxy.core import directives, ranges, structured, syntax
 from vary_proxy.core.framing import Dechunker, HeadReader
 from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.wire import DEFAULT_LIMITS, Refused, read_head
-from vary_proxy.httpreader import Limits, read_framing
-from vary_proxy.httpreader import head_end as response_end
-from vary_proxy.httpreader import read_head as read_response
 from vary_proxy.origin import OriginFailure
-from vary_proxy.problems import ConfigError
+from vary_proxy.origins.httpreader import Limits, read_framing
+from vary_proxy.origins.httpreader import head_end as response_end
+from vary_proxy.origins.httpreader import read_head as read_response
 from vary_proxy.store import codec
 
 SECONDS = float(os.environ.get("VARY_PROXY_FUZZ_SECONDS", "60"))

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from tests.hold.worlds import Asked, front, get, resident, said
-from vary_proxy.problems import ConfigError
+from vary_proxy.configuration.problems import ConfigError
 
 pytestmark = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])

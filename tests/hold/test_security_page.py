@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from vary_proxy import flights, quantities
+from vary_proxy import flights
+from vary_proxy.configuration import quantities
+from vary_proxy.configuration.settings import Server, Store
 from vary_proxy.core.policy import CachePolicy
 from vary_proxy.core.ranges import MOST_RANGES
-from vary_proxy.settings import Server, Store
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "SECURITY.md").read_text("utf-8")

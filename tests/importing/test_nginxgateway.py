@@ -12,9 +12,9 @@ from tests.frameworks.behind import behind_proxy
 from tests.real.asking import asking
 from tests.real.servers import S3Server, moto
 from vary_proxy import config
+from vary_proxy.configuration.settings import Settings
 from vary_proxy.importing import nginxgateway
 from vary_proxy.importing.writing import Unreadable
-from vary_proxy.settings import Settings
 
 NEEDED = {"S3_BUCKET_NAME": "media", "S3_SERVER": "s3.example"}
 TYPICAL = """

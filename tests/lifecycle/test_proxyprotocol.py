@@ -13,9 +13,9 @@ import trustme
 
 from tests.lifecycle.parts import Client, origin, running
 from tests.wire.raworigin import on_both_loops
-from vary_proxy import proxyprotocol
+from vary_proxy.clients import proxyprotocol
+from vary_proxy.clients.proxyprotocol import SIGNATURE, Malformed
 from vary_proxy.core.message import Reply, Request
-from vary_proxy.proxyprotocol import SIGNATURE, Malformed
 
 
 def v2(command: int, family: int, block: bytes, length: int | None = None) -> bytes:

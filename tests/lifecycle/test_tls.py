@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.lifecycle.parts import Client, origin, running
 from vary_proxy.app import App
+from vary_proxy.clients.listening import ListenError
 from vary_proxy.config import load
-from vary_proxy.listening import ListenError
 
 AUTHORITY = trustme.CA()
 

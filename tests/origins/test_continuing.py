@@ -8,9 +8,9 @@ import pytest
 
 from tests.origins.scripted import Answer, Scripted, refused
 from tests.wire import raworigin
-from vary_proxy.continuing import MOST_CONTINUED, Continued
 from vary_proxy.core.message import Fields, Request
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.continuing import MOST_CONTINUED, Continued
 
 WHOLE = bytes(range(65, 85))  # 20 bytes
 TAG = (b"etag", b'"v1"')

@@ -18,8 +18,8 @@ from tests.origins.givers import Giver, Instance, Pod, TokenService, giving
 from tests.real.proxy import configured, running_proxy
 from tests.real.servers import moto
 from tests.wire.raworigin import until
-from vary_proxy.credentials import Credentials, Keys, chain
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.credentials import Credentials, Keys, chain
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ import trustme
 from tests.lifecycle.command import Letters
 from tests.lifecycle.parts import Answer, Client, running
 from vary_proxy.config import load
-from vary_proxy.reaching import OriginError, reached
+from vary_proxy.origins.reaching import OriginError, reached
 
 OURS, OTHER = trustme.CA(), trustme.CA()
 

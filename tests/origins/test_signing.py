@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from tests.origins.scripted import Answer, Scripted
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.credentials import EXTRA, Credentials, Keys, MissingExtra, chain
 from vary_proxy.origin import Naming, OriginFailure
-from vary_proxy.signing import Signing, canonical, is_for_object, signer
-from vary_proxy.upstreams import addressed
+from vary_proxy.origins.credentials import EXTRA, Credentials, Keys, MissingExtra, chain
+from vary_proxy.origins.signing import Signing, canonical, is_for_object, signer
+from vary_proxy.origins.upstreams import addressed
 
 KEYS = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None)
 PATH = Naming(b"minio:9000", b"http", b"/media", b"minio:9000")

@@ -10,11 +10,11 @@ import pytest
 
 from tests.origins.scripted import Answer, Scripted, refused
 from tests.wire import raworigin
-from vary_proxy.budget import Budget
 from vary_proxy.core.message import Request, Response
-from vary_proxy.httpclient import HttpOrigin, OriginOptions
 from vary_proxy.origin import OriginFailure
-from vary_proxy.upstreams import Addressed, Care, Upstream, Upstreams
+from vary_proxy.origins.budget import Budget
+from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.origins.upstreams import Addressed, Care, Upstream, Upstreams
 
 GET = Request(b"GET", b"/a")
 
@@ -261,7 +261,7 @@ async def test_a_check_that_hangs_has_failed(monkeypatch: pytest.MonkeyPatch) ->
             await asyncio.sleep(3600)
             raise AssertionError
 
-    monkeypatch.setattr("vary_proxy.upstreams._CHECK_WAITS", 0.01)
+    monkeypatch.setattr("vary_proxy.origins.upstreams._CHECK_WAITS", 0.01)
     rig = Rig(Hanging(ok()), Scripted(ok()), check=b"/ready", every=0.01, fail_after=1)
     rig.upstreams.begin()
     await raworigin.until(lambda: rig.waits == 2)

@@ -18,9 +18,9 @@ import pytest
 import uvloop
 
 from vary_proxy.core.message import Fields, Request
-from vary_proxy.httpclient import HttpOrigin, OriginOptions
-from vary_proxy.httpresponse import HttpResponse
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.origins.httpresponse import HttpResponse
 
 LIMIT = 2**20
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

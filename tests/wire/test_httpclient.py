@@ -19,8 +19,8 @@ from tests.wire.raworigin import (
     serving,
     until,
 )
-from vary_proxy.httpclient import HttpOrigin, OriginOptions, naming
 from vary_proxy.origin import Naming, OriginFailure
+from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions, naming
 
 PRESIGNED = (
     b"/bucket/a%20b.png?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIA%2F20261122%2F"

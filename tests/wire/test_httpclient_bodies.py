@@ -23,8 +23,8 @@ from tests.wire.raworigin import (
     serving,
     until,
 )
-from vary_proxy.httpreader import Chunks, Limits
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpreader import Chunks, Limits
 
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 CHUNKED = (

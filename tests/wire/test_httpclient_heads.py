@@ -21,8 +21,8 @@ from tests.wire.raworigin import (
     serving,
 )
 from vary_proxy.core.message import Fields, Response
-from vary_proxy.httpreader import Limits, head_end, read_framing, read_head
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpreader import Limits, head_end, read_framing, read_head
 
 LIMITS = Limits()
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.wire.raworigin import on_both_loops
-from vary_proxy.httplink import Link
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httplink import Link
 
 
 class Timer:

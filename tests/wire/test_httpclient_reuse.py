@@ -26,9 +26,9 @@ from tests.wire.raworigin import (
     until,
 )
 from vary_proxy.core.message import Response
-from vary_proxy.httpclient import HttpOrigin
-from vary_proxy.httplink import Link
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpclient import HttpOrigin
+from vary_proxy.origins.httplink import Link
 
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 

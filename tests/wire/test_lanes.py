@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from vary_proxy import config
 from vary_proxy.app import App
-from vary_proxy.connection import Connection
+from vary_proxy.clients.connection import Connection
 from vary_proxy.core.message import Reply, Request
 from vary_proxy.hot import WITH_COOKIE
 

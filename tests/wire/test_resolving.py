@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.wire.raworigin import OK, ask, read, replies, serving
-from vary_proxy.httpclient import HttpOrigin, OriginOptions
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions
 
 
 @pytest.fixture

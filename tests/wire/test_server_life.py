@@ -12,7 +12,7 @@ from aiohttp.web_protocol import RequestHandler
 from tests.wire.rawclient import GET, Client, Gate, edge, head, ok, stream
 from tests.wire.raworigin import on_both_loops, until
 from vary_proxy.channel import Channel
-from vary_proxy.connection import Connection
+from vary_proxy.clients.connection import Connection
 from vary_proxy.core.message import Fields, Reply, Request
 
 

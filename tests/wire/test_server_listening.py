@@ -89,7 +89,7 @@ async def test_shared_ports() -> None:
 
 @on_both_loops
 async def test_tls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vary_proxy.connection.LINGER", 0.1)
+    monkeypatch.setattr("vary_proxy.clients.connection.LINGER", 0.1)
     authority = trustme.CA()
     secure = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("localhost").configure_cert(secure)

@@ -16,9 +16,9 @@ from aiohttp.streams import StreamReader
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from vary_proxy.clients.intake import Intake
 from vary_proxy.core.framing import Dechunker, HeadReader
 from vary_proxy.core.wire import Head, HeadLimits, Refused
-from vary_proxy.intake import Intake
 
 
 class Message(NamedTuple):

@@ -51,7 +51,7 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in _VERBS:
-            from vary_proxy.problems import one_of
+            from vary_proxy.configuration.problems import one_of
 
             remedy = one_of(args[0], _VERBS)
             ctx.fail(f"there is no command {args[0]!r}; {remedy}")

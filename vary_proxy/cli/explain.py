@@ -36,7 +36,7 @@ def command(
 
     URL is whole, or a path. Nothing is sent, unless --live is given.
     """
-    from vary_proxy import explaining
+    from vary_proxy.observation import explaining
 
     request = _request(method, url, headers)
     configuration = loaded(given)

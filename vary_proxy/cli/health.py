@@ -30,7 +30,7 @@ def command(ready: bool, probes: str | None, **given: Any) -> int:
 
 
 def _listener(given: dict[str, Any]) -> str:
-    from vary_proxy.explaining import reachable
+    from vary_proxy.observation.explaining import reachable
 
     address = loaded(given).settings.probes.address
     if address is None:

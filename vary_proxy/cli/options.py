@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import click
 
 from vary_proxy.config import Loaded, load
-from vary_proxy.overrides import ORIGIN, Override, from_flag
-from vary_proxy.problems import ConfigError, Problem
+from vary_proxy.configuration.overrides import ORIGIN, Override, from_flag
+from vary_proxy.configuration.problems import ConfigError, Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vary_proxy.cli.options import configuration_options, loaded, rereader
+from vary_proxy.clients.listening import ListenError
 from vary_proxy.config import Loaded
-from vary_proxy.listening import ListenError
-from vary_proxy.quantities import written_size
-from vary_proxy.settings import Listen, Settings
+from vary_proxy.configuration.quantities import written_size
+from vary_proxy.configuration.settings import Listen, Settings
 
 if TYPE_CHECKING:
     from vary_proxy.app import App
-    from vary_proxy.inherited import Inherited
-    from vary_proxy.supervisor import Post
+    from vary_proxy.workers.inherited import Inherited
+    from vary_proxy.workers.supervisor import Post
 
 NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
 
@@ -89,12 +89,12 @@ class Place:
 
 def _supervised(settings: Settings, count: int, work: Callable[[Place], int]) -> int:
     """Run *work* in so many processes; the exit status."""
-    from vary_proxy.inherited import reserve
-    from vary_proxy.supervisor import Supervisor
+    from vary_proxy.workers.inherited import reserve
+    from vary_proxy.workers.supervisor import Supervisor
 
     import_module("vary_proxy.app")  # once, before the workers are forked
     if any(origin.sign is not None for origin in settings.origins.values()):
-        import_module("vary_proxy.credentials").preload()
+        import_module("vary_proxy.origins.credentials").preload()
     try:
         inherited = reserve(settings, count)
     except ListenError as error:
@@ -148,9 +148,9 @@ async def serve(
 ) -> int:
     """Run until a signal; the exit status."""
     from vary_proxy.app import App
-    from vary_proxy.reaching import OriginError
+    from vary_proxy.observation.tracing import TracingError
+    from vary_proxy.origins.reaching import OriginError
     from vary_proxy.tasks import Tasks
-    from vary_proxy.tracing import TracingError
 
     signals = _Signals(asyncio.get_running_loop())
     try:
@@ -214,7 +214,7 @@ class _Signals:
 
     def join(self, post: Post) -> None:
         """Take what the supervisor passes on; end as by SIGTERM when it is gone."""
-        from vary_proxy.supervisor import listen_to_signals
+        from vary_proxy.workers.supervisor import listen_to_signals
 
         loop = asyncio.get_running_loop()
 

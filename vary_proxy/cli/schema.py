@@ -14,6 +14,6 @@ def command() -> None:
     """
     import json
 
-    from vary_proxy.schema import schema
+    from vary_proxy.configuration.schema import schema
 
     click.echo(json.dumps(schema(), indent=2))

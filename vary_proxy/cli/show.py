@@ -19,7 +19,7 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON: settings, and sources by path.")
 def show(as_json: bool, **given: Any) -> None:
     """Show every value that holds, and where it came from; secrets are masked."""
-    from vary_proxy import showing
+    from vary_proxy.configuration import showing
 
     found = loaded(given)
     tree = showing.tree(found.settings, found.private)

@@ -10,7 +10,7 @@ import click
 
 from vary_proxy.cli.options import file_of, tell
 from vary_proxy.config import load
-from vary_proxy.problems import ConfigError, Problem
+from vary_proxy.configuration.problems import ConfigError, Problem
 
 
 @click.command("validate")

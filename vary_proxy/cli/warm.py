@@ -74,7 +74,7 @@ def command(
 
 def _configured(path: str | None) -> str | None:
     from vary_proxy.cli import options
-    from vary_proxy.explaining import own_address
+    from vary_proxy.observation.explaining import own_address
 
     given = {"path": path}
     if options.file_of(given) is None:

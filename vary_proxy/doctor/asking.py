@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from vary_proxy.core.message import Fields, Request
 from vary_proxy.doctor.sheet import Answer, Exchange, Pairs, Probe
-from vary_proxy.httpclient import HttpOrigin, OriginOptions
-from vary_proxy.httpresponse import HttpResponse
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions
+from vary_proxy.origins.httpresponse import HttpResponse
 
 MOST_REQUESTS = 36  # to one server about one URL
 MOST_BODY = 256 * 1024  # bytes that are read of a body

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
+from vary_proxy.configuration.matching import path_matcher
+from vary_proxy.configuration.problems import Wrong
 from vary_proxy.importing import ingresscors
 from vary_proxy.importing.ingresscors import is_on
 from vary_proxy.importing.manifests import Backend, Ingress, Manifests, Path, read
 from vary_proxy.importing.writing import Unreadable, Writing, label, quoted
-from vary_proxy.matching import path_matcher
-from vary_proxy.problems import Wrong
 
 _TIMES = {"proxy-connect-timeout": "connect", "proxy-read-timeout": "first_byte"}
 _USED = frozenset((*_TIMES, "backend-protocol", "upstream-vhost", "use-regex"))

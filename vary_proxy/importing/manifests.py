@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from vary_proxy import yaml12
+from vary_proxy.configuration import yaml12
+from vary_proxy.configuration.problems import ConfigError
+from vary_proxy.configuration.yaml12 import Mapping, Node, Scalar, Sequence
 from vary_proxy.importing.writing import Unreadable
-from vary_proxy.problems import ConfigError
-from vary_proxy.yaml12 import Mapping, Node, Scalar, Sequence
 
 PREFIX = "nginx.ingress.kubernetes.io/"
 _CLASS = "kubernetes.io/ingress.class"

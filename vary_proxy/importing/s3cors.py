@@ -12,12 +12,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from vary_proxy.configuration.matching import value_matcher
+from vary_proxy.configuration.problems import Wrong
 from vary_proxy.core import syntax
 from vary_proxy.importing.origins import Taken, take
 from vary_proxy.importing.s3reading import S3Rule, read
 from vary_proxy.importing.writing import LONGEST, Unreadable, Writing, label, listed, quoted
-from vary_proxy.matching import value_matcher
-from vary_proxy.problems import Wrong
 
 METHODS = ("GET", "PUT", "POST", "DELETE", "HEAD")
 _MOST_IN_PATTERN = 300  # characters: a pattern has a bound, so origins are put into several

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from vary_proxy import config
-from vary_proxy.problems import ConfigError
+from vary_proxy.configuration.problems import ConfigError
 
 MAX_BYTES = 1 << 20  # of what is imported
 LONGEST = 10 * 365 * 86400  # seconds; browsers remember a preflight for a day at most

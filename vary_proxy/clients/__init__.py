@@ -1,0 +1,1 @@
+"""What speaks to clients: listeners, connections, requests in and replies out."""

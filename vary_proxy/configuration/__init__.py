@@ -1,0 +1,1 @@
+"""The configuration, from YAML text to frozen settings; config.py puts the steps in order."""

@@ -1,0 +1,208 @@
+"""A body read along with another process's fetch, block by block as it reaches the shared store.
+
+Its blocks are known to those who follow the flight alone, until it is published. When the
+flight ends before its time, or makes no headway for as long as a rider would wait, the same
+is asked for anew, and what has been passed on already must be how the new body begins, under
+the same validators: then it goes on where it was. Else the body is cut, visibly, and never
+mixed with another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vary_proxy.core.message import Buffer
+from vary_proxy.core.stored import StoredResponse
+from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Found, Landed, Landing, Validated
+from vary_proxy.origin import OriginFailure
+from vary_proxy.store.base import BodyGone, Store
+
+if TYPE_CHECKING:
+    from vary_proxy.fetches.convoy import Fleet
+    from vary_proxy.store.codec import Headway
+
+_HISTORY = 1 << 20  # bytes kept here; who is further behind reads the blocks himself
+_LOOK = 0.5  # seconds: news may have been lost
+_SAME = (b"etag", b"last-modified", b"content-type", b"content-encoding", b"content-range")
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The flight of *variant*: how far it has come, and the head that it brings."""
+
+    variant: bytes
+    headway: Headway
+    draft: StoredResponse
+
+
+class _Lost(Exception):
+    """The flight followed brings no more."""
+
+
+class Along:
+    """Fills the spool of *landed*. *again* asks for the same anew."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        store: Store,
+        key: bytes,
+        followed: Followed,
+        landed: Landed,
+        again: Callable[[], Awaitable[Landing]],
+    ) -> None:
+        self._fleet = fleet
+        self._store = store
+        self._key = key
+        self._followed = followed
+        self._landed = landed
+        self._again = again
+        self._headway = followed.headway
+        self._alone = False  # the flight followed brings no more
+        self._passed = 0  # bytes
+        self._digest = hashlib.sha256()
+
+    async def run(self) -> None:
+        spool = self._landed.spool
+        try:
+            with spool.filling():
+                async for chunk in self._content():
+                    self._passed += len(chunk)
+                    self._digest.update(chunk)
+                    spool.append(bytes(chunk))
+                    if spool.size > _HISTORY:
+                        await self._lean()
+        finally:
+            await self._landed.anchor.aclose()
+
+    async def _lean(self) -> None:
+        """Keep no more than is needed: what lies in blocks is read there by who is behind."""
+        spool = self._landed.spool
+        if not self._alone:
+            spool.forget(min(self._headway.size, spool.size - _HISTORY), self._back)
+            return
+        if spool.joinable:
+            spool.release()
+            await self._landed.anchor.aclose()
+        await spool.room()
+
+    async def _back(self, start: int, stop: int) -> Sequence[Buffer] | None:
+        return await self._fleet.read(self._key, self._headway, start, stop)
+
+    async def _content(self) -> AsyncIterator[Buffer]:
+        try:
+            async for chunk in self._theirs():
+                yield chunk
+        except _Lost:
+            self._alone = True
+            async for chunk in self._ours():
+                yield chunk
+
+    async def _theirs(self) -> AsyncIterator[Buffer]:
+        """What the flight followed brings. Raises _Lost."""
+        with self._fleet.ears(self._key, self._followed.variant) as ears:
+            while True:
+                async for chunk in self._told(self._headway):
+                    yield chunk
+                if self._headway.done:
+                    return
+                try:
+                    async with asyncio.timeout(RIDE_SECONDS):
+                        self._headway = await self._news(self._headway, ears.wait)
+                except TimeoutError:
+                    raise _Lost from None
+
+    async def _told(self, headway: Headway) -> AsyncIterator[Buffer]:
+        """The bytes that *headway* tells of, from where we are."""
+        while self._passed < headway.size:
+            chunks = await self._fleet.read(self._key, headway, self._passed, headway.size)
+            if not chunks:
+                raise _Lost
+            for chunk in chunks:
+                yield chunk
+        behind = headway.tail[max(0, self._passed - headway.size) :]
+        if behind:
+            yield behind
+
+    async def _news(self, headway: Headway, wait: Callable[[float], Awaitable[bool]]) -> Headway:
+        """How far the flight has come after *headway*. Raises _Lost when it is over."""
+        while True:
+            told = await self._fleet.follow(self._key, self._followed.variant)
+            if told is None:
+                raise _Lost
+            owner, found = told
+            now = None if found is None else found[0]
+            if now is None or now.owner != headway.owner:
+                raise _Lost
+            if now.done or now.size + len(now.tail) > self._passed:
+                return now
+            if owner != headway.owner:  # its leader is gone, and this was all
+                raise _Lost
+            await wait(_LOOK)
+
+    async def _ours(self) -> AsyncIterator[Buffer]:
+        """The rest, asked for anew. Raises OriginFailure."""
+        left, digest = self._passed, hashlib.sha256()
+        async for chunk in self._anew():
+            if left:
+                digest.update(chunk[:left])
+                left, chunk = max(0, left - len(chunk)), chunk[left:]
+                if not left and digest.digest() != self._digest.digest():
+                    raise _changed()
+            if chunk:
+                yield chunk
+        if left:
+            raise _changed()
+
+    async def _anew(self) -> AsyncIterator[Buffer]:
+        try:
+            landing = await self._again()
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise OriginFailure("connection_terminated", "the fetch was ended") from None
+        match landing:
+            case Landed(draft, _, spool, _, anchor):
+                chunks: AsyncIterator[Buffer] = spool.reader()
+                await anchor.aclose()
+                length = spool.size if spool.finished else spool.length
+                self._hold(draft, length)
+            case Found(stored) | Validated(stored):
+                self._hold(stored, stored.body.length)
+                chunks = self._held(stored)
+            case Alone(response):
+                await response.close()
+                raise _changed()
+            case Failed(error):
+                raise error or _changed()
+        async for chunk in chunks:
+            yield chunk
+
+    def _hold(self, other: StoredResponse, length: int | None) -> None:
+        """Raises OriginFailure unless *other* is what was promised."""
+        draft, promised = self._followed.draft, self._followed.headway.length
+        same = all(draft.fields.lines(name) == other.fields.lines(name) for name in _SAME)
+        if not same or draft.status != other.status or promised not in (None, length):
+            raise _changed()
+
+    async def _held(self, stored: StoredResponse) -> AsyncIterator[Buffer]:
+        content = await self._store.read(self._key, stored.body, 0, stored.body.length)
+        if content is None:
+            raise _changed()
+        for chunk in content.chunks:
+            yield chunk
+        if content.stream is not None:
+            try:
+                async for chunk in content.stream:
+                    yield chunk
+            except BodyGone:
+                raise _changed() from None
+
+
+def _changed() -> OriginFailure:
+    return OriginFailure("connection_terminated", "a body read along with another process ended")

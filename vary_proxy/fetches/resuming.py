@@ -1,0 +1,116 @@
+"""Goes on where a stored body ended before its time: asks the origin for the very bytes.
+
+A shared store may evict a block while a client reads. Under a strong validator the rest can
+be had from the origin as if nothing had happened; a representation that has changed since
+is never mixed in (RFC 9110 §13.1.5, §15.3.7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
+
+from vary_proxy.core import forwarding, parts, ranges, validation
+from vary_proxy.core.message import Buffer, Response
+from vary_proxy.core.stored import StoredResponse
+from vary_proxy.fetches.asking import Ask
+from vary_proxy.fetches.spool import SpoolReader
+from vary_proxy.origin import Origin, OriginFailure
+from vary_proxy.store.base import BodyGone
+
+Resume = Callable[[int, int], AsyncIterator[Buffer]]  # bytes [start, stop) of the body held
+
+_DROPPED = validation.CLIENT_CONDITIONS | {b"range", b"if-range"}
+
+
+async def steadily(
+    stream: AsyncIterator[Buffer], stop: int, resume: Resume
+) -> AsyncIterator[Buffer]:
+    """*stream*, which ends at byte *stop* of a stored body; then what *resume* gives instead."""
+    try:
+        async for chunk in stream:
+            yield chunk
+    except BodyGone as gone:
+        start = gone.offset
+    else:
+        return
+    async for chunk in resume(start, stop):
+        yield chunk
+
+
+class Steady(AsyncIterator[Buffer]):
+    """What *reader* gives, up to byte *stop*; where the store lost it, *resume* goes on."""
+
+    def __init__(self, reader: SpoolReader, stop: int, resume: Resume | None) -> None:
+        self._reader = reader
+        self._stop = stop
+        self._resume = resume
+        self._rest: AsyncIterator[Buffer] | None = None
+
+    async def __anext__(self) -> Buffer:
+        if self._rest is not None:
+            return await anext(self._rest)
+        try:
+            return await anext(self._reader)
+        except BodyGone as gone:
+            if self._resume is None:
+                raise OriginFailure("connection_terminated", "a stored body went away") from None
+            self._rest = self._resume(gone.offset, self._stop)
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._reader.aclose()
+        close = getattr(self._rest, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def resuming(
+    origins: Mapping[str, Origin], ask: Ask, stored: StoredResponse, length: int | None = None
+) -> Resume:
+    """How to go on with the body of *stored* for *ask*. Raises OriginFailure in its turn.
+
+    *length* is that of the body where *stored* is still arriving.
+    """
+
+    async def resume(start: int, stop: int) -> AsyncIterator[Buffer]:
+        first = 0 if stored.part is None else stored.part.first
+        total = (length or stored.body.length) if stored.part is None else stored.part.total
+        tag = stored.fields.get(b"etag")
+        if tag is None or not parts.is_strong(stored):
+            raise OriginFailure("connection_terminated", "a stored body went away")
+        span = b"bytes=%d-%d" % (first + start, first + stop - 1)
+        origin = origins[ask.policy.origin]
+        naming = origin.naming
+        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
+        request = forwarding.to_origin(
+            replace(ask.request, method=b"GET"),
+            ask.policy,
+            hop,
+            drop=_DROPPED,
+            add=((b"range", span), (b"if-range", tag)),
+        )
+        response = await origin.fetch(request)
+        try:
+            if not _fits(response.head, stored, first + start, stop - start, total):
+                raise OriginFailure("connection_terminated", "a stored body has changed since")
+            async for chunk in response.chunks():
+                yield chunk
+        finally:
+            await response.close()
+
+    return resume
+
+
+def _fits(
+    head: Response, stored: StoredResponse, first: int, length: int, total: int | None
+) -> bool:
+    part = ranges.content_range(head.fields)
+    return (
+        head.status == 206
+        and part is not None
+        and part.first == first
+        and part.total == total
+        and ranges.part_length(head.fields) == length
+        and head.fields.get(b"etag") == stored.fields.get(b"etag")
+    )

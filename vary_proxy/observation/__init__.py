@@ -1,0 +1,1 @@
+"""What looks at the traffic: logs, metrics, traces, probes, and explanations."""

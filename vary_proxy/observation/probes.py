@@ -1,0 +1,106 @@
+"""The probes' listener: /livez, /readyz, /healthz and /metrics. Nothing here changes state.
+
+A listener of its own, so that no path on the traffic port shadows an object, and so that
+probes go on being answered when the traffic port has closed for a drain. A lost shared
+store does not make it unready: the origin answers then.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from vary_proxy import __version__
+from vary_proxy.configuration.settings import Address
+from vary_proxy.server import ListenError
+
+_PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+
+
+class Site:
+    """A small web application on an address of its own."""
+
+    def __init__(
+        self, application: web.Application, address: Address, sock: socket.socket | None = None
+    ) -> None:
+        application.on_response_prepare.append(_nameless)
+        self._runner = web.AppRunner(
+            application, access_log=None, handle_signals=False, shutdown_timeout=1.0
+        )
+        self._address = address
+        self._sock = sock  # listens already, and is to be used
+        self.bound = ""  # where it listens, once it does
+
+    async def start(self) -> None:
+        """Listen. Raises ListenError."""
+        await self._runner.setup()
+        address = self._address
+        site: web.BaseSite
+        if self._sock is not None:
+            site = web.SockSite(self._runner, self._sock)
+        elif address.path is not None:
+            site = web.UnixSite(self._runner, address.path)
+        else:
+            site = web.TCPSite(self._runner, address.host or None, address.port)
+        try:
+            await site.start()
+        except OSError as failure:
+            await self._runner.cleanup()
+            why = failure.strerror or str(failure)
+            raise ListenError(str(address), f"{why}; choose another address") from failure
+        self.bound = str(address) if address.path is not None else _spelled(self._runner)
+
+    async def close(self) -> None:
+        await self._runner.cleanup()
+
+
+async def _nameless(_: web.Request, response: web.StreamResponse) -> None:
+    """Software and its version are nobody's business."""
+    response.headers.popall("Server", None)
+
+
+def _spelled(runner: web.AppRunner) -> str:
+    host, port = runner.addresses[0][:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What the probes tell. ``metrics`` renders them for an Accept."""
+
+    ready: Callable[[], str]  # "" when traffic is welcome, else why it is not
+    metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
+    details: Callable[[], dict[str, Any]]
+
+
+def application(state: State) -> web.Application:
+    async def livez(_: web.Request) -> web.Response:
+        return _text(200, "alive")  # the loop turns, or nobody would say so
+
+    async def readyz(_: web.Request) -> web.Response:
+        why = state.ready()
+        return _text(503, why) if why else _text(200, "ready")
+
+    async def healthz(_: web.Request) -> web.Response:
+        told = {"status": state.ready() or "ready", "version": __version__, **state.details()}
+        return web.Response(
+            body=msgspec.json.encode(told) + b"\n", content_type="application/json", headers=_PLAIN
+        )
+
+    async def metrics(request: web.Request) -> web.Response:
+        body, content_type = await state.metrics(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={**_PLAIN, "Content-Type": content_type})
+
+    app = web.Application()
+    for handler in (livez, readyz, healthz, metrics):
+        app.router.add_get(f"/{handler.__name__}", handler)
+    return app
+
+
+def _text(status: int, word: str) -> web.Response:
+    return web.Response(status=status, text=f"{word}\n", headers=_PLAIN)

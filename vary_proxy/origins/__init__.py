@@ -1,0 +1,1 @@
+"""What speaks to origins: HTTP/1.1 over aiohttp's connections, and the layers around it."""

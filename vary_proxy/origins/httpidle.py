@@ -1,0 +1,65 @@
+"""Connections to an origin that are at rest, in front of aiohttp's pool.
+
+To that pool they count as in use, so that its limit bounds both. The one that was used last is
+taken first: what a quieter time does not need grows old and is closed. Nothing is taken that
+may not carry a request any more (httplink). One timer serves all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import cast
+
+from aiohttp.connector import Connection
+
+from vary_proxy.origins.httplink import Link
+
+
+class Idle:
+    """*keepalive* is how many seconds a connection may be at rest."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, keepalive: float) -> None:
+        self._loop = loop
+        self._keepalive = keepalive
+        self._resting: deque[Connection] = deque()  # longest at rest first
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._resting)
+
+    def put(self, connection: Connection) -> None:
+        """Keep *connection*, whose exchange is over and which can take another."""
+        self._resting.append(connection)
+        if self._sweeper is None:
+            self._sweeper = self._loop.call_later(self._keepalive, self._sweep)
+
+    def take(self, idle: float) -> Connection | None:
+        """One that may carry a request and was at rest for less than *idle* seconds, or None.
+
+        Those found unfit on the way are closed.
+        """
+        while self._resting:
+            connection = self._resting.pop()
+            if cast(Link, connection.protocol).is_fit(min(idle, self._keepalive)):
+                return connection
+            connection.close()
+        return None
+
+    def clear(self) -> None:
+        """Close them all."""
+        while self._resting:
+            self._resting.pop().close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+
+    def _sweep(self) -> None:
+        self._sweeper = None
+        while self._resting:
+            oldest = cast(Link, self._resting[0].protocol)
+            left = oldest.rested + self._keepalive - self._loop.time()
+            if left > 0 and oldest.is_connected():
+                self._sweeper = self._loop.call_later(left, self._sweep)
+                return
+            self._resting.popleft().close()

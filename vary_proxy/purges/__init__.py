@@ -1,0 +1,1 @@
+"""Purges: where they apply, how they are done, and what they tell meanwhile."""

@@ -1,0 +1,1 @@
+"""Replies made of what is stored, passed on, or known at the edge."""

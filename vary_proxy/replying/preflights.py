@@ -1,0 +1,167 @@
+"""Preflights at the edge: answered by a rule, denied, or kept from the origin's own answers.
+
+Kept answers have a store of their own: answers to OPTIONS are not cacheable by HTTP (RFC
+9110 §9.3.7), so that keeping them is a rule's wish, keyed by all that they can depend on,
+bounded per URL and in all, and gone with the URL when it is purged. A write leaves them: they
+tell what the origin allows, not what it has, and every write is preceded by one.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+from vary_proxy.core import cors, edge, preflight
+from vary_proxy.core.delivery import CacheStatus, chained
+from vary_proxy.core.message import Buffer, Fields, Reply
+from vary_proxy.core.policy import PreflightMode
+from vary_proxy.core.preflight import PreflightAnswer
+from vary_proxy.core.stored import Selecting
+from vary_proxy.core.syntax import format_date
+from vary_proxy.replying.replies import Walk
+
+_MOST_URLS = 4096
+_MOST_A_URL = 64
+_LONGEST_BODY = 4096
+
+
+def at_the_edge(walk: Walk, now: float) -> Reply | None:
+    """The answer that the rule gives to a preflight; None where the origin is to be asked."""
+    mode, policy = walk.policy.preflight, walk.policy.cors
+    if mode is PreflightMode.DENY:
+        return _answered(walk, preflight.denied(walk.request), now)
+    if mode is PreflightMode.SYNTHESIZE and policy is not None:
+        return _answered(walk, preflight.preflight_reply(policy, walk.request), now)
+    return None
+
+
+def _answered(walk: Walk, answer: PreflightAnswer, now: float) -> Reply:
+    record = walk.record
+    refused = bool(answer.failing) and answer.status == 403
+    record.cache = "edge"
+    record.preflight = "refused" if refused else "synthesized"
+    record.reason = f"preflight-{record.preflight}"
+    record.cors = answer.verdict.kind.value
+    record.cors_reason = cors.blocked(walk.request, answer.verdict) or ""
+    if answer.culprit:
+        record.notes["culprit"] = answer.culprit.decode("ascii", "backslashreplace")[:200]
+    fields = edge.declaring(Fields(answer.fields), answer.vary)
+    body = b"This preflight is refused.\n" if answer.status == 403 else b""
+    if body:
+        fields = fields.plus(
+            (
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", b"%d" % len(body)),
+            )
+        )
+    fields = chained(fields, CacheStatus(detail=record.reason))
+    fields = fields.plus(((b"date", format_date(now)),))
+    return Reply(
+        answer.status,
+        fields,
+        chunks=(body,) if body else (),
+        bodiless=not body,
+        close=walk.request.has_body,
+        record=record,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    status: int
+    reason: bytes
+    fields: Fields
+    body: bytes
+    received: float
+    expires: float
+
+
+class Kept:
+    """The origin's answers to preflights, for rules that say ``preflight: cache``."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._urls: OrderedDict[bytes, OrderedDict[Selecting, _Kept]] = OrderedDict()
+
+    def find(self, walk: Walk, key: bytes) -> Reply | None:
+        """A kept answer to this very preflight, while it lasts."""
+        found = self._urls.get(key)
+        selecting = preflight.preflight_key(walk.request)
+        kept = None if found is None else found.get(selecting)
+        now = self._clock()
+        if found is None or kept is None:
+            return None
+        if now >= kept.expires:
+            del found[selecting]
+            return None
+        self._urls.move_to_end(key)
+        found.move_to_end(selecting)
+        walk.record.cache = "hit"
+        walk.record.preflight = "cached"
+        status = CacheStatus(hit=True, ttl=kept.expires - now)
+        fields = chained(walk.dressed(kept.fields), status)
+        fields = fields.replaced(b"age", b"%d" % int(now - kept.received))
+        chunks = (kept.body,) if kept.body else ()
+        return Reply(
+            kept.status, fields, kept.reason, chunks=chunks, bodiless=not chunks, record=walk.record
+        )
+
+    async def keep(self, walk: Walk, key: bytes, reply: Reply) -> Reply:
+        """*reply* as it came from the origin, kept if it may be."""
+        walk.record.preflight = "forwarded"
+        lifetime = preflight.preflight_lifetime(reply.fields)
+        if not 200 <= reply.status < 300 or not lifetime or b"set-cookie" in reply.fields:
+            return reply
+        body = await _short_body(reply)
+        if body is None:
+            return reply
+        now = self._clock()
+        fields = reply.fields.without({b"cache-status", b"age"})
+        kept = _Kept(reply.status, reply.reason, fields, body, now, now + lifetime)
+        self._put(key, preflight.preflight_key(walk.request), kept)
+        walk.record.stored = True
+        return reply
+
+    def keys(self) -> tuple[bytes, ...]:
+        """The primary keys for which answers are kept."""
+        return tuple(self._urls)
+
+    def drop(self, key: bytes) -> None:
+        self._urls.pop(key, None)
+
+    def _put(self, key: bytes, selecting: Selecting, kept: _Kept) -> None:
+        found = self._urls.setdefault(key, OrderedDict())
+        found[selecting] = kept
+        if len(found) > _MOST_A_URL:
+            found.popitem(last=False)
+        self._urls.move_to_end(key)
+        if len(self._urls) > _MOST_URLS:
+            self._urls.popitem(last=False)
+
+
+async def _short_body(reply: Reply) -> bytes | None:
+    """The whole body of *reply*, which is given it back; None when it is too long to keep."""
+    parts: list[Buffer] = list(reply.chunks)
+    size = sum(map(len, parts))
+    stream = None if reply.bodiless else reply.stream
+    while stream is not None and size <= _LONGEST_BODY:
+        chunk = await anext(stream, None)
+        if chunk is None:
+            reply.stream = None
+            reply.chunks = parts
+            return b"".join(parts)
+        parts.append(chunk)
+        size += len(chunk)
+    if stream is None:
+        return b"".join(parts)
+    reply.stream = _followed(parts, stream)
+    reply.chunks = ()
+    return None
+
+
+async def _followed(parts: list[Buffer], stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
+    for part in parts:
+        yield part
+    async for chunk in stream:
+        yield chunk
