@@ -23,7 +23,8 @@ LARGE = [os.urandom(300_000), os.urandom(500_000)]  # several blocks, and a part
 SMALL = [b"begins ", b"and ends"]
 # A proxy whose flights last half as long without headway.
 HASTY = """
-from vary_proxy import cli, convoy, leading
+from vary_proxy import cli
+from vary_proxy.fetches import convoy, leading
 convoy.RIDE_SECONDS = leading.RIDE_SECONDS = 2.5
 cli.main()
 """
