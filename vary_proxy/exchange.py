@@ -121,15 +121,8 @@ class Exchange:
         if resource is None:
             walk.record.tier = "shared"
             resource = await self._store.load(key)
-        names = key_names(NO_VARY, policy) if resource is None else resource.names()
-        ask = Ask(
-            request,
-            policy,
-            key,
-            names,
-            self._trusted(request.client),
-            interim=walk.channel.interim,
-        )
+        walk.resource = resource
+        ask = self._ask(walk, key)
         wanted = ask.select(())
         decision = reuse.decide(request, resource, wanted, policy, self._clock())
         match decision:
@@ -164,6 +157,18 @@ class Exchange:
                 return replies.refused(walk, self._clock())
             case other:
                 assert_never(other)
+
+    def _ask(self, walk: Walk, key: bytes) -> Ask:
+        request, policy, resource = walk.request, walk.policy, walk.resource
+        return Ask(
+            request,
+            policy,
+            key,
+            key_names(NO_VARY, policy) if resource is None else resource.names(),
+            self._trusted(request.client),
+            interim=walk.channel.interim,
+            resource=resource,
+        )
 
     async def _from_store(
         self, walk: Walk, ask: Ask, stored: StoredResponse, status: CacheStatus

@@ -13,9 +13,9 @@ THREE = b", ".join((O, H, M))
 KEYS = tuple(sorted((O.lower(), H.lower(), M.lower())))
 
 
-def effective(*lines, mode=VaryMode.REPAIR, method=b"GET", names=(O, H, M)):
+def effective(*lines, mode=VaryMode.REPAIR, method=b"GET", names=(O, H, M), known=()):
     given = fields(*((b"vary", line) for line in lines))
-    return vary.effective(given, VaryPolicy(mode, names), method)
+    return vary.effective(given, VaryPolicy(mode, names), method, known)
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,46 @@ def test_names_of_a_rule():
     found = effective(b"Accept", names=(b"Origin", b"X-Tenant"))
     assert found.line == b"Accept, Origin, X-Tenant"
     assert found.names == (b"accept", b"origin", b"x-tenant")
+
+
+E = b"Accept-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("lines", "known", "line", "added"),
+    [
+        pytest.param([O], [E], b"Origin, Accept-Encoding, " + H + b", " + M, (E, H, M), id="lost"),
+        pytest.param([], [E], E + b", " + THREE, (E, O, H, M), id="none at all"),
+        pytest.param([b"accept-encoding"], [E], b"accept-encoding, " + THREE, (O, H, M), id="kept"),
+        pytest.param([O], [THREE, O], THREE, (H, M), id="what the rule adds keeps its place"),
+        pytest.param([E], [b"Accept", b"X, accept"], E + b", Accept, X, " + THREE,
+                     (b"Accept", b"X", O, H, M), id="of several lines, each once"),
+        pytest.param([O], [b"*"], THREE, (H, M), id="a star of another is not ours to send"),
+    ],
+)  # fmt: skip
+def test_what_the_resource_has_said_is_said_of_every_response(lines, known, line, added):
+    """RFC 9111 §4.1: a name that one stored response gives selects among all of them."""
+    found = effective(*lines, known=tuple(known))
+    assert (found.line, found.added, found.action) == (
+        line,
+        added,
+        "repaired" if lines else "added",
+    )
+    assert found.names == tuple(sorted(name.strip().lower() for name in line.split(b",")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "line"),
+    [
+        (VaryMode.MINIMAL, b"Origin, Accept-Encoding"),
+        (VaryMode.IF_MISSING, O),
+        (VaryMode.REPLACE, THREE),
+        (VaryMode.PASSTHROUGH, O),
+        (VaryMode.STRIP, None),
+    ],
+)
+def test_only_where_vary_is_repaired(mode, line):
+    assert effective(O, mode=mode, known=(E, THREE)).line == line
 
 
 @pytest.mark.parametrize(

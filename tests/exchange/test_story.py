@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from tests.exchange.conftest import Edge
 
 A, B, EVIL = b"https://a.example", b"https://b.example", b"https://evil.example"
@@ -139,3 +141,39 @@ async def test_one_304_with_cors_fields_does_not_vouch_for_another_resource(edge
     edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"2"', acao=A, body=b"y")
     reply = await edge.get("/app.png", origin=A)
     assert reply["access-control-allow-origin"] == A
+
+
+async def test_a_name_that_cors_answers_lose_is_put_back(edge: Edge) -> None:
+    """Litestar replaces ``Accept-Encoding`` by ``Origin`` (RFC 9111 §4.1, RFC 9110 §12.5.5)."""
+    whole = (
+        b"Origin, Accept-Encoding, Access-Control-Request-Headers, Access-Control-Request-Method"
+    )
+    lost = {"cache_control": b"max-age=60", "acao": A, "vary": b"Origin", "etag": b'"1"'}
+    edge.origin.replies(200, cache_control=b"max-age=60", vary=b"Accept-Encoding", body=b"plain")
+    await edge.get("/page", accept_encoding=b"gzip")
+    edge.origin.replies(200, body=b"plain", **lost)
+    assert (await edge.get("/page", origin=A, accept_encoding=b"gzip"))["vary"] == whole
+    hit = await edge.get("/page", origin=A, accept_encoding=b"gzip")
+    assert (hit.cache_status, hit["vary"]) == ("vary-proxy; hit; ttl=60", whole)
+    edge.clock.forward(61)
+    edge.origin.replies(304, **lost)
+    validated = await edge.get("/page", origin=A, accept_encoding=b"gzip")
+    assert (validated.record.cache, validated["vary"]) == ("validated", whole)
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "cache_control"),
+    [
+        pytest.param(b"HEAD", 200, b"max-age=60", id="HEAD"),
+        pytest.param(b"GET", 200, b"private", id="private"),
+        pytest.param(b"GET", 404, b"no-store", id="404"),
+    ],
+)
+async def test_a_lost_name_is_put_back_on_what_is_not_stored(
+    edge: Edge, method: bytes, status: int, cache_control: bytes
+) -> None:
+    edge.origin.replies(200, cache_control=b"max-age=60", vary=b"Accept-Encoding", body=b"plain")
+    await edge.get("/page")
+    edge.origin.replies(status, cache_control=cache_control, acao=A, vary=b"Origin")
+    reply = await edge.send("/page", method, origin=A)
+    assert b"Accept-Encoding" in (reply["vary"] or b"")

@@ -16,6 +16,8 @@ from vary_proxy.core import vary
 from vary_proxy.core.cors import Applied, apply, without_family
 from vary_proxy.core.message import Fields, Request
 from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginHeader, Policy, VaryMode, VaryPolicy
+from vary_proxy.core.stored import Resource
+from vary_proxy.core.vary import EffectiveVary
 
 _ALL = frozenset(name.lower() for name in CORS_VARY)
 _ASKED = _ALL - {b"origin"}
@@ -59,6 +61,14 @@ def nominated(policy: Policy) -> VaryPolicy:
         return policy.vary
     kept = tuple(name for name in policy.vary.names if name.lower() not in unseen)
     return policy.vary if kept == policy.vary.names else replace(policy.vary, names=kept)
+
+
+def effective(
+    policy: Policy, fields: Fields, request: Request, resource: Resource | None
+) -> EffectiveVary:
+    """What Vary comes to for *fields*, an answer to *request*, next to what *resource* has said."""
+    known = () if resource is None else resource.said()
+    return vary.effective(fields, nominated(policy), request.method, known)
 
 
 def delivered(policy: Policy, fields: Fields, request: Request) -> Applied:

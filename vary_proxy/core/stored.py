@@ -94,3 +94,8 @@ class Resource:
     def names(self) -> tuple[bytes, ...]:
         """Every selecting name seen on this resource, sorted: the union (RFC 9111 §4.1)."""
         return tuple(sorted({name for one in self.variants for name, _ in one.selecting}))
+
+    def said(self) -> tuple[bytes, ...]:
+        """The Vary lines of the stored responses, newest first, each once."""
+        lines = (line for one in self.variants for line in one.fields.lines(b"vary"))
+        return tuple(dict.fromkeys(lines))

@@ -32,23 +32,35 @@ class EffectiveVary:
     said: bytes | None = field(default=None, compare=False)
 
 
-def effective(fields: Fields, policy: VaryPolicy, method: bytes) -> EffectiveVary:
-    """What Vary comes to for a response with these *fields* to a request of *method*."""
+def effective(
+    fields: Fields, policy: VaryPolicy, method: bytes, known: tuple[bytes, ...] = ()
+) -> EffectiveVary:
+    """What Vary comes to for a response with these *fields* to a request of *method*.
+
+    *known* are the Vary lines of the resource's stored responses. What one of them named is said
+    of all where Vary is repaired: a name that an origin loses on some responses selects among
+    them all the same (RFC 9111 §4.1).
+    """
     lines = fields.lines(b"vary")
-    usual = sum(map(len, lines)) <= _USUAL
-    return (_effective if usual else _effective.__wrapped__)(lines, policy, method == b"OPTIONS")
+    usual = sum(map(len, (*lines, *known))) <= _USUAL
+    make = _effective if usual else _effective.__wrapped__
+    return make(lines, policy, method == b"OPTIONS", known)
 
 
 _USUAL = 256  # bytes of Vary; what is longer is not remembered
 
 
 @lru_cache(maxsize=512)
-def _effective(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> EffectiveVary:
-    found = _judged(lines, policy, options)
+def _effective(
+    lines: tuple[bytes, ...], policy: VaryPolicy, options: bool, known: tuple[bytes, ...]
+) -> EffectiveVary:
+    found = _judged(lines, policy, options, known)
     return replace(found, said=b", ".join(lines) if lines else None)
 
 
-def _judged(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> EffectiveVary:
+def _judged(
+    lines: tuple[bytes, ...], policy: VaryPolicy, options: bool, known: tuple[bytes, ...]
+) -> EffectiveVary:
     declared = _declared(lines)
     if declared is None:
         return EffectiveVary(None, (), star=True, action="star")
@@ -65,7 +77,8 @@ def _judged(lines: tuple[bytes, ...], policy: VaryPolicy, options: bool) -> Effe
         added = _missing(declared, wanted)
         action = "replaced" if added or len(declared) != len(wanted) else "complete"
         return EffectiveVary(line or None, _keys((*declared, *wanted)), False, action, added)
-    added = _missing(declared, wanted)
+    learned = _missing(policy.names, _declared(known) or ())
+    added = _missing(declared, (*learned, *wanted))
     if not added:
         return _joined(declared, "complete", ())
     return _joined((*declared, *added), "repaired" if declared else "added", added)

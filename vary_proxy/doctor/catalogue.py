@@ -82,7 +82,7 @@ CATALOGUE = {
         "Something overwrites Vary where it should add to it: an encoded or otherwise selected "
         "response reaches those who cannot read it.",
         "append to Vary, never set it",
-        "names",
+        "repair",
     ),
     "CV011": Entry(
         "info",

@@ -36,11 +36,6 @@ RULES = {
         "    cors: {policy: site, mode: override}\n"
         "    preflight: synthesize"
     ),
-    "names": (
-        "defaults:    # with the name that is lost, here Accept-Encoding\n"
-        "  vary: {mode: repair, headers: [Origin, Access-Control-Request-Headers,\n"
-        "    Access-Control-Request-Method, Accept-Encoding]}"
-    ),
     "replace": "rules:\n  - match: {path: \"/**\"}\n    vary: {mode: replace, headers: [Origin]}",
     "purge": "vary-proxy purge URL    # or --prefix, --tag, --all",
 }  # fmt: skip

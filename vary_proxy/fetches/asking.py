@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from vary_proxy.core import blocks, cors, edge, keys, ranges, validation
 from vary_proxy.core.directives import of_request
-from vary_proxy.core.message import Request
+from vary_proxy.core.message import Fields, Request
 from vary_proxy.core.policy import OriginKey, Policy
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.core.values import immutable
@@ -23,7 +23,8 @@ class Ask:
 
     ``candidates`` are validated; when ``filling``, they are siblings whose body may serve.
     ``names`` are the selecting names known of the resource. ``stale`` may stand in. ``part`` is the
-    beginning of the whole: only the rest is asked for.
+    beginning of the whole: only the rest is asked for. ``resource`` is what was stored when it
+    was put, whose Vary is said of the answer as well.
     """
 
     request: Request
@@ -38,6 +39,11 @@ class Ask:
     whole: bool = False  # leave out the client's Range
     slot: bytes = b""  # the Range of whole blocks to ask for instead of the client's
     interim: Interim | None = None
+    resource: Resource | None = None
+
+    def vary(self, fields: Fields) -> EffectiveVary:
+        """What Vary comes to for an answer with *fields*, next to what the resource has said."""
+        return edge.effective(self.policy, fields, self.request, self.resource)
 
     def select(self, names: tuple[bytes, ...]) -> Selecting:
         """This request's selecting values for *names* and all those known."""

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from vary_proxy.core import edge, reuse, vary
+from vary_proxy.core import reuse
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.fetches.along import Along, Followed
@@ -135,7 +135,7 @@ class Convoy:
             draft,
             draft,
             spool,
-            vary.effective(draft.fields, edge.nominated(ask.policy), ask.request.method),
+            ask.vary(draft.fields),
             spool.reader(),
             along=True,
         )

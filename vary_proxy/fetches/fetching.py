@@ -153,7 +153,7 @@ class Fetcher:
         """What *response* brings, as the whole or as blocks of it; None: it may not be kept so."""
         head, span, total = found
         now = self._clock()
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
+        effective = ask.vary(head.fields)
         verdict = storing.judge(ask.request, head, effective, ask.policy, now)
         if not isinstance(verdict, Storable):
             return None
@@ -201,7 +201,7 @@ class Fetcher:
         self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
     ) -> Landing:
         now = self._clock()
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
+        effective = ask.vary(head.fields)
         verdict = storing.judge(
             ask.request, head, effective, ask.policy, now, whole=not response.close_delimited
         )

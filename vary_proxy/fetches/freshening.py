@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from vary_proxy.core import edge, storing, validation, vary
+from vary_proxy.core import storing, validation, vary
 from vary_proxy.core.message import Fields, Response
 from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.stored import StoredResponse
@@ -27,14 +27,14 @@ class Freshener:
         stored = validation.identified(head, ask.candidates) or _sole(ask)
         if stored is None:
             return None
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
+        effective = ask.vary(head.fields)
         if effective.star:
             return None
         if not ask.filling:
             # A 304 that leaves Vary out says nothing new about it (RFC 9111 §3.2).
             if b"vary" not in head.fields:
                 merged = Fields(tuple((b"vary", line) for line in stored.fields.lines(b"vary")))
-                effective = vary.effective(merged, edge.nominated(ask.policy), ask.request.method)
+                effective = ask.vary(merged)
         elif not self._may_fill(ask, head, stored):
             return None
         fresh, kept = self._freshened(ask, stored, head, effective, requested)
@@ -88,7 +88,7 @@ class Freshener:
         if not validation.head_agrees(stored, head):
             await self._store.replace(ask.key, stored, stored.marked_stale())
             return
-        effective = vary.effective(head.fields, edge.nominated(ask.policy), ask.request.method)
+        effective = ask.vary(head.fields)
         if effective.star or not validation.shares_validator(stored, head):
             return  # that nothing differs does not say that it is the same
         ask = replace(ask, filling=False)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from vary_proxy.core import blocks, edge, forwarding, storing, validation, vary
+from vary_proxy.core import blocks, edge, forwarding, storing, validation
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Response
 from vary_proxy.core.ranges import Span
@@ -118,7 +118,7 @@ class Gaps:
     def _may_keep(self, ask: Ask, head: Response) -> bool:
         """False when the origin no longer lets anybody store what it sends."""
         fields = edge.received(ask.policy, forwarding.end_to_end(head.fields))
-        effective = vary.effective(fields, edge.nominated(ask.policy), ask.request.method)
+        effective = ask.vary(fields)
         whole = Response(200, fields)
         verdict = storing.judge(plain(ask.request), whole, effective, ask.policy, self._clock())
         return isinstance(verdict, storing.Storable)

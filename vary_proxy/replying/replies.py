@@ -16,7 +16,7 @@ from vary_proxy.core.errors import error_reply
 from vary_proxy.core.message import Buffer, Fields, Record, Reply, Request
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.ranges import Span
-from vary_proxy.core.stored import StoredResponse
+from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.fetches.resuming import Resume, Steady, steadily
@@ -33,6 +33,7 @@ class Walk:
     policy: Policy
     channel: Channel
     record: Record
+    resource: Resource | None = None  # what was found in the store
 
     def note(self, effective: EffectiveVary) -> None:
         """Remember what was done to Vary."""
@@ -152,7 +153,7 @@ async def _spooled(
 def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:
     """A response passed to its requester, and to nobody else."""
     head = response.head
-    effective = vary.effective(fields, edge.nominated(walk.policy), walk.request.method)
+    effective = edge.effective(walk.policy, fields, walk.request, walk.resource)
     walk.note(effective)
     walk.record.cache = "pass"
     walk.record.reason = status.detail
