@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tests.frameworks.apps.site import SITE
@@ -114,10 +115,14 @@ def said_vary(got: Got) -> list[str]:
     return list(names.values())
 
 
-def repaired(names: list[str]) -> list[str]:
-    """*names*, and those of the three that are missing."""
-    have = {name.lower() for name in names}
-    return [*names, *(name for name in THREE if name.lower() not in have)]
+def repaired(names: list[str], known: Iterable[str] = ()) -> list[str]:
+    """*names*, those that are *known* of the page, and those of the three that are missing."""
+    three = {name.lower() for name in THREE}
+    learned = [name for name in known if name.lower() not in three]
+    found: dict[str, str] = {}
+    for name in (*names, *learned, *THREE):
+        found.setdefault(name.lower(), name)
+    return list(found.values())
 
 
 def _lowered(got: Got) -> list[tuple[str, str]]:
