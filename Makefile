@@ -53,9 +53,10 @@ image-test: $(DEV) ## the image, the compose files and the pod, run for real (an
 	PROGRAMS='dockerd:docker.io:docker debootstrap:debootstrap:debootstrap' $(SETUP) system
 	$(BIN)/python -m pytest -s --timeout=900 tests/containers/check_*.py $(ARGS)
 
-fuzz: $(DEV) ## any bytes into every parser, a minute each (VARY_PROXY_FUZZ_SECONDS=1200)
-	$(BIN)/python -m tests.hold.fuzz_parsers
+fuzz: $(DEV) ## every parser, a minute a target (ARGS="--seconds 1200 --jobs 4")
+	$(BIN)/python -m tests.hold.fuzz_parsers $(ARGS)
 	$(BIN)/python -m tests.hold.fuzz_coverage $(ARGS)
+	$(BIN)/python -m tests.hold.fuzz_grammars $(ARGS)
 
 audit: $(DEV) ## known vulnerabilities in what users install, by PyPI's advisories, else OSV's
 	@$(SETUP) pip -e '.[dev,audit]'

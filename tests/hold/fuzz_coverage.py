@@ -1,6 +1,6 @@
-"""`make fuzz`, second half: inputs that reach new branches are kept and changed further.
+"""`make fuzz`, second part: inputs that reach new branches are kept and changed further.
 
-    python -m tests.hold.fuzz_coverage [--seconds 60] [--corpus DIRECTORY] [TARGET …]
+    python -m tests.hold.fuzz_coverage [--seconds 60] [--jobs 2] [--corpus DIRECTORY] [TARGET …]
 
 Every target has a process of its own, for the engine (atheris, on libFuzzer) ends the one it
 runs in. What it kept stays in DIRECTORY for the next run, by default for this one only.
@@ -8,16 +8,17 @@ runs in. What it kept stays in DIRECTORY for the next run, by default for this o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import hashlib
-import os
+import re
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-HERE = sys.argv[1:2] == ["--here"]  # this is the process that fuzzes
+from tests.hold import fuzzing
+
+HERE = sys.argv[1:2] == [fuzzing.HERE]
 if HERE:
     import atheris
 
@@ -33,7 +34,6 @@ def planted(data: bytes) -> None:
 
 TARGETS = {each.__name__: each for each in (*fuzz_parsers.TARGETS, *fuzz_fields.TARGETS)}
 SAMPLES = (*fuzz_parsers.SAMPLES, *fuzz_fields.SAMPLES)
-SECONDS = float(os.environ.get("VARY_PROXY_FUZZ_SECONDS", "60"))
 MOST = 1024  # bytes of an input
 
 
@@ -63,31 +63,28 @@ def here(name: str, *options: str) -> None:
 def apart(name: str, corpus: Path, *limits: str) -> subprocess.CompletedProcess[str]:
     """Fuzz *name* in a process of its own; libFuzzer's *limits* say for how long."""
     options = (f"-max_len={MOST}", "-timeout=10", f"-artifact_prefix={corpus}/", *limits)
-    command = [sys.executable, "-m", "tests.hold.fuzz_coverage", "--here", name]
+    command = [sys.executable, "-m", "tests.hold.fuzz_coverage", fuzzing.HERE, name]
     return subprocess.run(
         [*command, str(seeded(corpus / name)), *options], capture_output=True, text=True
     )
 
 
-def main() -> int:
-    options = argparse.ArgumentParser(description="coverage-guided fuzzing of every parser")
-    options.add_argument("targets", nargs="*", metavar="TARGET", default=list(TARGETS))
-    options.add_argument("--seconds", type=float, default=SECONDS)
-    options.add_argument("--corpus", type=Path)
-    chosen = options.parse_args()
-    failed = 0
-    with tempfile.TemporaryDirectory() as temporary:
-        corpus = chosen.corpus or Path(temporary)
-        for name in chosen.targets:
-            done = apart(name, corpus, f"-max_total_time={chosen.seconds:.0f}")
-            said = done.stderr.strip().splitlines()
-            failed += done.returncode != 0
-            last = "nothing found" if done.returncode == 0 else done.stderr[-3000:]
-            print(f"{name:<14} {said[-1] if said else ''}: {last}", flush=True)
-    return min(failed, 1)
+def reported(name: str, chosen: fuzzing.Chosen) -> fuzzing.Report:
+    """What libFuzzer came to."""
+    with contextlib.ExitStack() as stack:
+        made = chosen.corpus or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        limits = (f"-max_total_time={chosen.seconds:.0f}", f"-seed={chosen.seed % (1 << 32)}")
+        done = apart(name, made, *limits, "-print_final_stats=1")
+        kept = sum(1 for _ in (made / name).iterdir())
+    runs = re.search(r"number_of_executed_units: *(\d+)", done.stderr)
+    edges = re.findall(r"cov: (\d+)", done.stderr)
+    found = f"FOUND\n{done.stderr[-fuzzing.SHOWN :]}" if done.returncode else ""
+    return fuzzing.Report(
+        int(runs[1]) if runs else 0, kept, int(edges[-1]) if edges else None, found
+    )
 
 
 if __name__ == "__main__":
     if HERE:
         here(sys.argv[2], *sys.argv[3:])
-    sys.exit(main())
+    sys.exit(fuzzing.main("coverage-guided fuzzing of every parser", list(TARGETS), reported))

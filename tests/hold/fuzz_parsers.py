@@ -1,12 +1,13 @@
-"""`make fuzz`, first half: any bytes at all into everything that reads bytes from outside.
+"""`make fuzz`, first part: any bytes at all into everything that reads bytes from outside.
+
+    python -m tests.hold.fuzz_parsers [--seconds 60] [--jobs 2] [TARGET …]
 
 Each target says what must hold whatever comes: it answers or refuses in the one way that it
-has for refusing, and never otherwise. VARY_PROXY_FUZZ_SECONDS is for how long, each.
+has for refusing, and never otherwise.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from tests.core.test_wire import REFUSED
+from tests.hold import fuzzing
 from vary_proxy import config
 from vary_proxy.configuration.problems import ConfigError
 from vary_proxy.core import directives, ranges, structured, syntax
@@ -29,7 +31,6 @@ from vary_proxy.origins.httpreader import head_end as response_end
 from vary_proxy.origins.httpreader import read_head as read_response
 from vary_proxy.store import codec
 
-SECONDS = float(os.environ.get("VARY_PROXY_FUZZ_SECONDS", "60"))
 KEY = b"o\0http\0a.example\0/"
 STORED = StoredResponse(
     200,
@@ -227,7 +228,16 @@ def _any_bytes(target: Callable[[bytes], None], number: int) -> int:
     return count
 
 
+def main() -> int:
+    if sys.argv[1:2] != [fuzzing.HERE]:
+        title = "any bytes at all into every parser"
+        names = [each.__name__ for each in TARGETS]
+        return fuzzing.main(title, names, fuzzing.apart("tests.hold.fuzz_parsers"))
+    name, seconds, number = sys.argv[2:]
+    (target,) = (each for each in TARGETS if each.__name__ == name)
+    fuzzing.say(fuzzing.Report(run(target, float(seconds), int(number))))
+    return 0
+
+
 if __name__ == "__main__":
-    started = int(time.time())
-    for each in TARGETS:
-        print(f"{each.__name__:<10} {run(each, SECONDS, started):>9} inputs, nothing found")
+    sys.exit(main())

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.hold import fuzz_coverage, fuzz_fields
+from tests.hold import fuzz_coverage, fuzz_fields, fuzz_grammars, fuzz_parsers, fuzzing
+from tests.hold.fuzz_grammars import GRAMMARS, Found
 from tests.hold.fuzz_parsers import TARGETS, run
+from vary_proxy.core import framing, wire
+from vary_proxy.origins import httpreader
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
@@ -33,3 +36,66 @@ def test_what_a_fuzzer_finds_is_a_failure(tmp_path: Path) -> None:
     done = fuzz_coverage.apart("planted", tmp_path, "-runs=100000", "-seed=1")
     assert done.returncode != 0
     assert "planted fails on b'" in done.stderr
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_what_grammars_make_is_read_as_it_was_meant(name: str) -> None:
+    report = fuzz_grammars.run(GRAMMARS[name], 0, number=1, most=30)
+    assert report.executions >= 20
+    assert report.inputs is not None
+    assert report.inputs > 10
+
+
+def first_length(lines: tuple[bytes, ...]) -> int:
+    """As careless readers do: the first line counts, and whatever Python takes for a number."""
+    try:
+        return int(lines[0].split(b",")[0])
+    except ValueError:
+        raise httpreader.malformed("Content-Length is malformed") from None
+
+
+def any_size(line: bytes) -> int:
+    try:
+        return int(line.split(b";")[0], 16)
+    except ValueError:
+        raise framing._broken() from None
+
+
+# Grammar -> where a fault that real proxies had is put.
+PLANTED = {
+    "requests": (wire, "_persists", lambda fields, version: True),
+    "chunks": (framing, "_size", any_size),
+    "answers": (httpreader, "_length", first_length),
+}
+
+
+@pytest.mark.parametrize("name", GRAMMARS)
+def test_a_grammar_finds_the_fault_that_was_planted(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*PLANTED[name])
+    with pytest.raises(Found):
+        fuzz_grammars.run(GRAMMARS[name], 0, number=1, most=300)
+
+
+def test_targets_run_side_by_side_and_say_what_they_did(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked = ["--seconds", "0.2", "--jobs", "2", "head", "chunks"]
+    fuzz = fuzzing.apart(fuzz_parsers.__name__)
+    assert fuzzing.main("", ["head", "chunks"], fuzz, asked) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(line.split()[0] for line in lines) == ["chunks", "head"]
+    assert all(line.endswith("executions, nothing found") for line in lines)
+
+
+def test_a_program_fails_when_a_target_found_something(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fuzz(name: str, chosen: fuzzing.Chosen) -> fuzzing.Report:
+        return fuzzing.Report(7, 5, 3, "FOUND" if name == "b" else "")
+
+    assert fuzzing.main("", ["a", "b"], fuzz, []) == 1
+    assert capsys.readouterr().out.count("7 executions,        5 inputs,      3 edges") == 2
+    with pytest.raises(SystemExit):
+        fuzzing.main("", ["a", "b"], fuzz, ["c"])
