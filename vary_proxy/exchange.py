@@ -46,6 +46,7 @@ from vary_proxy.tasks import Tasks
 
 OnHit = Callable[[Request, Policy, bytes, StoredResponse, Fields, Reply], None]
 OnEdge = Callable[[Request, Reply], None]
+_RIDES = 2  # answers of others that may prove superseded before one is asked for alone
 
 
 class Exchange:
@@ -183,25 +184,18 @@ class Exchange:
         walk.record.reason = status.detail
         return reply
 
-    async def _fetch(self, walk: Walk, ask: Ask, wanted: Selecting, reason: str) -> Reply:
+    async def _fetch(
+        self, walk: Walk, ask: Ask, wanted: Selecting, reason: str, rides: int = _RIDES
+    ) -> Reply:
         asked = self._clock()
-        landing, collapsed = await self._riding.landing(ask, wanted)
+        landing, collapsed = await self._riding.landing(ask, wanted, ride=rides > 0)
         walk.record.collapsed = collapsed
         if not collapsed and not isinstance(landing, Found):
             walk.asked(ask.policy.origin, landing.answered, self._clock() - asked)
         status = CacheStatus(fwd=reason, collapsed=collapsed)
         match landing:
-            case Landed(draft, own, spool, effective, anchor, detail):
-                walk.record.cache = "collapsed" if collapsed else "miss"
-                walk.note(effective)
-                stored = not collapsed and not detail
-                status = CacheStatus(False, reason, draft.status, None, stored, collapsed, detail)
-                mine = draft if collapsed else own
-                resume = resuming(self._origins, ask, mine, spool.length)
-                arriving = replies.from_spool(walk, mine, spool, status, self._clock(), resume)
-                if not collapsed:
-                    await anchor.aclose()
-                return arriving
+            case Landed():
+                return await self._arriving(walk, ask, landing, status)
             case Validated(stored, effective, filled, shared, detail):
                 walk.record.cache = "validated"
                 walk.note(effective)
@@ -215,7 +209,10 @@ class Exchange:
                 reply = await self._from_store(walk, ask, stored, replace(status, collapsed=True))
                 return reply or await self._fetch(walk, ask, wanted, reason)
             case Opened():
-                return await self._piecing.begun(walk, ask, landing, status)
+                begun = await self._piecing.begun(walk, ask, landing, status)
+                if begun is None:
+                    self._flights.supersede(ask.key, landing)
+                return begun or await self._fetch(walk, ask, wanted, reason, rides - 1)
             case Alone(response, fields, why):
                 status = replace(status, detail=why)
                 return replies.unconditional(walk, response, fields, status, self._clock())
@@ -223,6 +220,19 @@ class Exchange:
                 return await self._failed(walk, ask, status, error, code)
             case other:
                 assert_never(other)
+
+    async def _arriving(self, walk: Walk, ask: Ask, landed: Landed, status: CacheStatus) -> Reply:
+        collapsed, detail = status.collapsed, landed.detail
+        walk.record.cache = "collapsed" if collapsed else "miss"
+        walk.note(landed.vary)
+        stored = not collapsed and not detail
+        status = replace(status, fwd_status=landed.draft.status, stored=stored, detail=detail)
+        mine = landed.draft if collapsed else landed.own
+        resume = resuming(self._origins, ask, mine, landed.spool.length)
+        reply = replies.from_spool(walk, mine, landed.spool, status, self._clock(), resume)
+        if not collapsed:
+            await landed.anchor.aclose()
+        return reply
 
     def forget(self, matches: Callable[[bytes], bool]) -> None:
         """Store nothing that is under way for primary keys that *match*: they are purged."""

@@ -176,6 +176,13 @@ class Flights:
             flight.grounded = True
             self.unlist(flight)
 
+    def supersede(self, key: bytes, landing: Landing) -> None:
+        """The origin has something else by now than what *landing* brings for *key*."""
+        for flight in self._by_key.get(key, ()):
+            if _came_to(flight) is landing:
+                flight.grounded = True
+                self.unlist(flight)
+
     def keys(self) -> tuple[bytes, ...]:
         """The primary keys for which something is under way."""
         return tuple(self._by_key)
@@ -195,3 +202,8 @@ class Flights:
 
     def __len__(self) -> int:
         return sum(map(len, self._by_key.values()))
+
+
+def _came_to(flight: Flight) -> Landing | None:
+    landing = flight.landing
+    return landing.result() if landing.done() and not landing.cancelled() else None

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.exchange.conftest import Answer, Edge, read
+from tests.exchange.conftest import Answer, Edge, Said, read
 from tests.exchange.large import Large, blocks
 from vary_proxy.core.blocks import BLOCK, STRETCH
 from vary_proxy.core.message import Fields, Request
@@ -237,6 +237,29 @@ async def test_a_change_seen_later_is_a_visible_cut(
     assert answer.body == old[: len(answer.body)]
     assert len(answer.body) == 3 * BLOCK
     assert (await ranged(edge, large, 0, 5 * BLOCK))["etag"] == b'"v2"'
+
+
+@pytest.mark.parametrize("late", [1, 8], ids=["one more", "eight more"])
+async def test_who_rides_on_an_answer_that_is_superseded_in_that_instant_gets_the_new_one(
+    edge: Edge, large: Large, late: int
+) -> None:
+    large.most, answer, old = BLOCK, large.answer, large.whole
+
+    def changing(request: Request) -> Said:
+        said, large.version = answer(request), 2
+        return said
+
+    edge.origin.handler = changing
+    wanted = b"bytes=0-%d" % (3 * BLOCK)
+    one, *others = await asyncio.gather(*(edge.get("/v", range=wanted) for _ in range(1 + late)))
+    assert isinstance(one.cut, OriginFailure)  # some of the old one had been sent
+    assert one.body == old[:BLOCK]
+    for other in others:
+        assert (other.status, other["etag"], other.cut) == (206, b'"v2"', None)
+        assert other.body == span(large, 0, 3 * BLOCK)
+    await edge.settle()
+    assert (await ranged(edge, large, 0, 3 * BLOCK))["etag"] == b'"v2"'
+    assert large.sent == BLOCK + 4 * BLOCK  # each byte of either once
 
 
 async def test_a_change_of_length_alone_is_a_change(edge: Edge, large: Large) -> None:

@@ -70,7 +70,7 @@ class Gaps:
         shared = may_share(source.ask)
         run = self._runs.near(source.stored.body, span.start) if shared else None
         if run is not None:
-            reader = await _landed(run, span.start, ours=False)
+            reader = await _landed(run, span.start, source.stored)
             if reader is not None:
                 return reader
         wanted = blocks.around(span, source.total)
@@ -85,7 +85,7 @@ class Gaps:
             joinable=shared,
             publish=_not_kept if of_request(source.ask.request.fields).no_store else None,
         )
-        found = await _landed(run, span.start, ours=True)
+        found = await _landed(run, span.start)
         assert found is not None
         return found
 
@@ -131,17 +131,18 @@ async def _not_kept() -> bool:
     return False
 
 
-async def _landed(run: Run, offset: int, *, ours: bool) -> RunReader | None:
+async def _landed(run: Run, offset: int, riding: StoredResponse | None = None) -> RunReader | None:
     """A reader at *offset* of *run*, whose response is awaited.
 
-    None when it is another's, and came to nothing.
+    None when it is another's, and came to nothing that would be so for *riding* as well: raises
+    Changed when that has changed, and OriginFailure when the run is ours.
     """
     reader = run.reader(offset)
     try:
         await asyncio.shield(run.landed)
-    except (Changed, OriginFailure):
+    except (Changed, OriginFailure) as failure:
         reader.close()
-        if ours:
+        if riding is None or (isinstance(failure, Changed) and run.of is riding):
             raise
         return None
     except BaseException:

@@ -38,14 +38,16 @@ class Riding:
         self._tasks = tasks
         self._clock = clock
 
-    async def landing(self, ask: Ask, wanted: Selecting) -> tuple[Landing, bool]:
-        """What came of the fetch, and whether it was another's."""
+    async def landing(
+        self, ask: Ask, wanted: Selecting, *, ride: bool = True
+    ) -> tuple[Landing, bool]:
+        """What came of the fetch, and whether it was another's: never, unless we may *ride*."""
         now = self._clock()
         if not self._flights.is_unstorable(ask.key, now):
             ask = asking.in_blocks(ask)
         name = asking.flight_name(ask, wanted)
         joinable = asking.may_share(ask) and not self._flights.is_unstorable(ask.key, now)
-        if joinable:
+        if joinable and ride:
             landing = await self._ride(ask, name)
             if landing is not None:
                 return landing, True

@@ -10,6 +10,7 @@ from vary_proxy.core import blocks
 from vary_proxy.core.blocks import BLOCK
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.ranges import Span
+from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.spool import Abandoned
 
 AHEAD = BLOCK  # bytes that a run may be ahead of its fastest reader
@@ -19,9 +20,10 @@ _SMALL = 32 << 10  # bytes; smaller chunks are put together
 
 
 class Run:
-    """Bytes [first, stop) of a whole on their way; ``position``: so far they have come."""
+    """Bytes [first, stop) of *of* on their way; ``position``: so far they have come."""
 
-    def __init__(self, span: Span, *, joinable: bool) -> None:
+    def __init__(self, span: Span, of: StoredResponse, *, joinable: bool) -> None:
+        self.of = of
         self.first, self.stop = span.start, span.stop
         self.position = span.start
         self.joinable = joinable

@@ -79,7 +79,7 @@ class Runs:
         *publish* makes *stored* visible first; without it, it is. What *asked* raises ends the
         run, and is what ``landed`` comes to.
         """
-        run = Run(span, joinable=joinable)
+        run = Run(span, stored, joinable=joinable)
         run.landed.add_done_callback(_heard)
         self._by_body.setdefault(stored.body, []).append(run)
         self._tasks.spawn(self._fly(key, stored, run, asked, publish), "run")

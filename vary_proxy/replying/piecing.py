@@ -80,20 +80,18 @@ class Piecing:
         ask: Ask,
         opened: Opened,
         status: CacheStatus,
-    ) -> Reply:
+    ) -> Reply | None:
         """The reply that *opened* gives, whose first blocks are on their way. Raises OriginFailure.
 
-        Where they are on their way for somebody else, its anchor is his.
+        Where they are on their way for somebody else, its anchor is his; None when the origin
+        has another representation by now.
         """
         walk.note(opened.vary)
         walk.record.cache = "collapsed" if status.collapsed else "miss"
         status = replace(status, fwd_status=206, stored=not status.collapsed)
         stored, anchor = opened.own, opened.anchor
         if status.collapsed:
-            reply = await self.reply(walk, ask, opened.stored, status)
-            if reply is None:
-                raise OriginFailure("connection_terminated", "it changed as it was asked for")
-            return reply
+            return await self.reply(walk, ask, opened.stored, status)
         plan = self._plan(walk, stored, status, aged=False)
         walk.record.stored = status.stored
         if not any(isinstance(piece, Span) for piece in plan.pieces):
