@@ -6,6 +6,7 @@ import pytest
 
 from vary_proxy.config import loads
 from vary_proxy.core.message import Fields, Request
+from vary_proxy.core.policy import CorsMode
 from vary_proxy.rules import RuleBook
 
 
@@ -96,3 +97,78 @@ def test_every_rule_says_why_not() -> None:
 def test_policies_are_shared_by_all_requests_of_a_rule() -> None:
     assert FIVE.match(request("/img/a")) is FIVE.match(request("/img/b"))
     assert FIVE.policies[-1] is FIVE.match(request("/nothing"))
+
+
+GUARDED = book("""
+  - {name: images, match: {path: "/img/**"}, cors: {policy: open, mode: override}}
+  - {name: spelled, match: {path: "/my%20pictures/**"}, cors: {policy: open, mode: override}}
+  - {name: private, match: {path: ["/private", "/private/**"]}, cache: off, cors: strip}
+  - {name: pages, match: {path: "/pages/**"}, cache: {ttl: 60s}}
+cors: {open: {origins: "*"}}
+""")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/%70rivate/a",
+        "/%50rivate/../private/a",
+        "/private%2Fa",
+        "//private/a",
+        "/./private/a",
+        "/pages/../private/a",
+        "/pages/%2e%2e/private/a",
+        "/pages/..%2fprivate/a",
+        "/img/%252e%252e/private/a",
+        "/img/..\\private\\a",
+        "/img/..%5cprivate",
+        "/img/..;/private/a",
+        "/private;x=.css",
+        "/private;/a.png?b=1",
+        "/img//../private/a",
+        "/my%20pictures/../private/a",
+        "/my%20pictures/..%2Fprivate",
+        "/img/" + "%70" * 400 + "/a",
+        "/img/%25%36%31;a\\b//c/./d",
+    ],
+)
+def test_no_spelling_of_a_path_leads_around_a_rule(target: str) -> None:
+    for _ in range(2):
+        policy = GUARDED.match(request(target))
+        assert not policy.cache.enabled
+        assert policy.cors is None
+        assert policy.cors_mode is CorsMode.STRIP
+
+
+@pytest.mark.parametrize(
+    ("target", "rule"),
+    [
+        ("/img/a%20b.png", "images"),
+        ("/img//a.png", "images"),
+        ("/img/a/../b.png", "images"),
+        ("/img/a;v=1.png", "images"),
+        ("/img/%E4%B8%AD/%E6%96%87.png", "images"),
+        ("/img/.hidden", "images"),
+        ("/img/private", "images"),
+        ("/img/a.png?next=/../private/", "images"),
+        ("/img/a%3f/../b.png", "images"),
+        ("/my%20pictures/a%20b.png", "spelled"),
+        ("/pages/..%2fother", "pages"),
+        ("/other%20page", "defaults"),
+    ],
+)
+def test_odd_paths_that_no_other_rule_is_about_stay_as_they_are(target: str, rule: str) -> None:
+    policy = GUARDED.match(request(target))
+    assert policy.rule == rule
+    assert any(policy is one for one in GUARDED.policies)
+
+
+def test_what_an_origin_may_read_otherwise_is_explained() -> None:
+    told = {one.rule: one for one in GUARDED.explain(request("/pages/%2e%2e/private/a"))}
+    assert told["pages"].matched
+    assert told["pages"].reason == (
+        "but the origin may read the path as one of private: kept to as well"
+    )
+    assert not told["private"].matched
+    plain = {one.rule: one for one in GUARDED.explain(request("/pages/a"))}
+    assert plain["pages"].reason == ""

@@ -193,6 +193,42 @@ async def test_deception_by_a_path_stores_nothing_private(fast: bool) -> None:
             assert (await edge.get(target)).body == b"account of nobody"
 
 
+GUARDED = """\
+cors:
+  any: {origins: "*"}
+rules:
+  - {name: account, match: {path: "/account/**"}, cache: off, cors: strip}
+  - {name: pictures, match: {path: "/img/**"}, cors: {policy: any, mode: override}}
+"""
+SPELLINGS = (
+    *(b"/account/me", b"/%61ccount/me", b"/account%2fme", b"//account/me", b"/./account//me"),
+    *(b"/img/../account/me", b"/img/%2e%2e/account/me", b"/img/..%2faccount/me"),
+    *(b"/img/%252e%252e/account/me", b"/img/..;/account/me", b"/img/..\\account\\me"),
+    *(b"/account;.css/me", b"/account/;/../me", b"/img//../%61ccount/me;.png"),
+)
+
+
+@LANES
+async def test_no_spelling_of_a_path_leads_around_a_rule(fast: bool) -> None:
+    """The origin reads a path in every way that there is, and says nothing of whom it is for."""
+
+    def careless(asked: Asked) -> bytes:
+        who = asked.get(b"cookie") or b"nobody"
+        allowed = b"Access-Control-Allow-Origin: https://evil.example"
+        return said(b"account of " + who, b"Cache-Control: max-age=600", allowed)
+
+    async with front(careless, fast=fast, rules=GUARDED) as edge:
+        for target in SPELLINGS:
+            for who in (b"alice", b"bob", b"alice"):
+                fields = (b"Cookie: " + who, b"Origin: https://evil.example")
+                answer = await edge.get(target, *fields)
+                assert answer.body == b"account of " + who
+                assert not answer.has("access-control-allow-origin")
+        await edge.get(b"/img/a%20b/..c.png")
+        await edge.get(b"/img/a%20b/..c.png")
+        assert len(edge.origin.asked) == 3 * len(SPELLINGS) + 1
+
+
 @LANES
 async def test_a_session_without_directives_is_not_kept_for_others(fast: bool) -> None:
     def login(asked: Asked) -> bytes:

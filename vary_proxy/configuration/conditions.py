@@ -2,11 +2,13 @@
 
 Path and host are those of the request as it came: the raw path byte for byte, the host in
 lower case and without port (unless the pattern names one). Query names and values, which the
-origin decodes, are decoded first, so that no spelling of a parameter hides it.
+origin decodes, are decoded first, so that no spelling of a parameter hides it. How the origin may
+read an odd path is asked by ``may_be_place`` (core.readings).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -41,7 +43,7 @@ class Conditions:
             case "method":
                 return f"method {_text(request.method)} is not {_listed(self.methods)}"
             case "path":
-                path = request.target.partition(b"?")[0]
+                path = _path(request)
                 return f"path {_text(path)} does not match {_shown(self.paths)}"
             case "host":
                 return f"host {_text(request.authority)} does not match {_shown(self.hosts)}"
@@ -51,11 +53,23 @@ class Conditions:
         """Whether *request* is meant as far as method, host and path go, with no words made."""
         return not self._unmet_of_place(request)
 
-    def _unmet_of_place(self, request: Request) -> str:
+    def may_be_place(self, request: Request, reading: bytes, *, climbs: bool) -> bool:
+        """As ``is_place``, for an origin that takes *reading* for the path of *request*.
+
+        A pattern that is itself spelled oddly is meant for the path as it came, unless that
+        *climbs* out of where it seems to be.
+        """
+        read = any(one.matches(reading) for one in self.paths) or not self.paths
+        if not read and not climbs:
+            path = _path(request)
+            read = any(one.matches(path) for one in self.paths if _SPELT_ODDLY.search(one.text))
+        return read and self._unmet_of_place(request, path_too=False) == ""
+
+    def _unmet_of_place(self, request: Request, *, path_too: bool = True) -> str:
         if self.methods and not self.methods & {request.method, asked_method(request)}:
             return "method"
-        if self.paths:
-            path = request.target.partition(b"?")[0]
+        if path_too and self.paths:
+            path = _path(request)
             if not any(one.matches(path) for one in self.paths):
                 return "path"
         return "host" if self.hosts and not self._is_host(request.authority.lower()) else ""
@@ -118,6 +132,13 @@ def _without_port(authority: bytes) -> tuple[bytes, bytes]:
     else:
         port = colon + port
     return host.removesuffix(b"."), port
+
+
+def _path(request: Request) -> bytes:
+    return request.target.partition(b"?")[0]
+
+
+_SPELT_ODDLY = re.compile(r"%|;|//")
 
 
 def _shown(matchers: tuple[Matcher, ...]) -> str:

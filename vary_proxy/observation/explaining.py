@@ -181,7 +181,7 @@ def text(told: dict[str, Any]) -> str:
     said, origin = told["cors"], told["origin"]
     lines = [told["request"], "", f"rule      {told['rule']}  ({told['where']})"]
     for one in told["considered"]:
-        why = "matched" if one["matched"] else one["reason"]
+        why = ", ".join(filter(None, ("matched" if one["matched"] else "", one["reason"])))
         place = f"  ({one['where']})" if one["where"] else ""
         lines.append(f"          {'+' if one['matched'] else '-'} {one['rule']}{place}: {why}")
     lines.append(f"origin    {origin['name']}  {origin['url']}  (Origin: {origin['Origin']})")
