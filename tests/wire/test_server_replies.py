@@ -255,9 +255,18 @@ async def test_a_handler_that_fails_leaks_nothing(failure: BaseException) -> Non
 
 @on_both_loops
 async def test_interim_responses() -> None:
+    said = (
+        (b"link", b"</a.css>"),
+        (b"connection", b"close, x-hop"),
+        (b"x-hop", b"1"),
+        (b"keep-alive", b"timeout=5"),
+        (b"transfer-encoding", b"chunked"),
+        (b"content-length", b"5"),
+    )
+
     async def hinting(request: Request, channel: Channel) -> Reply:
         for status in (103, 100, 101, 200):
-            await channel.interim(Response(status, Fields(((b"link", b"</a.css>"),))))
+            await channel.interim(Response(status, Fields(said)))
         return ok()
 
     async with edge(hinting) as e:

@@ -15,6 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from vary_proxy.channel import BodyFailed, Channel
 from vary_proxy.clients.sending import Cut, Sender
 from vary_proxy.core.errors import error_reply
+from vary_proxy.core.forwarding import end_to_end
 from vary_proxy.core.message import Buffer, Reply, Request, Response
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.wire import DEFAULT_LIMITS, Head, HeadLimits, Refused, response_head
@@ -25,6 +26,7 @@ Handler = Callable[[Request, Channel], Awaitable[Reply]]
 Observer = Callable[[Request, Reply, int, float], None]
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_OF_CONTENT = frozenset((b"content-length",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ class Asked:
     async def interim(self, response: Response) -> None:
         if self.request.version == (1, 0) or not 102 <= response.status <= 199 or self.gone():
             return
-        head = response_head(response.status, response.reason, response.fields.items)
+        # What is said of another connection, or of content that it has none of, ends here.
+        fields = end_to_end(response.fields).without(_OF_CONTENT)
+        head = response_head(response.status, response.reason, fields.items)
         self.wire.write((head,))
         with contextlib.suppress(ConnectionError):  # the reply will find out
             await self.wire.drain()
