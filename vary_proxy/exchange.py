@@ -113,7 +113,7 @@ class Exchange:
         kept = self._kept.find(walk, key)
         if kept is not None:
             return kept
-        return await self._kept.keep(walk, key, await self._passer.run(walk, "method"))
+        return await self._kept.keep(walk, key, self._passer.run(walk, "method"))
 
     async def _cached(self, walk: Walk) -> Reply:
         request, policy = walk.request, walk.policy
@@ -238,8 +238,7 @@ class Exchange:
         """Store nothing that is under way for primary keys that *match*: they are purged."""
         for key in filter(matches, self._flights.keys()):
             self._flights.ground(key)
-        for key in filter(matches, self._kept.keys()):
-            self._kept.drop(key)
+        self._kept.forget(matches)
 
     # ── when there is nothing better ──────────────────────────────────────────────────
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -196,3 +197,74 @@ async def test_kept_preflights_outlast_the_writes_that_they_allow(
     edge.origin.replies(204, acao=A, access_control_max_age=b"60")
     await edge.send("/a", b"OPTIONS", **preflight())
     assert edge.origin.last.method == b"OPTIONS"
+
+
+async def test_kept_preflights_are_told_apart_by_what_their_vary_names(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    for allowed in (A, A, B):
+        edge.origin.replies(
+            204, acao=allowed, access_control_max_age=b"60", vary=b"X-Tenant, Accept-Encoding"
+        )
+    for tenant in (b"1", b"1", b"2", b"2"):
+        await edge.send("/a", b"OPTIONS", **preflight(x_tenant=tenant))
+    assert edge.origin.asked == 2
+    last = await edge.send("/a", b"OPTIONS", **preflight(x_tenant=b"1"))
+    assert (edge.origin.asked, last["access-control-allow-origin"]) == (3, B)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        pytest.param({"body": b"x"}, (), id="a body"),
+        pytest.param({"authorization": b"Bearer x"}, (), id="Authorization"),
+        pytest.param({"cookie": b"a=1"}, (), id="Cookie"),
+        pytest.param({}, ((b"vary", b"Accept, *"),), id="Vary: *"),
+        pytest.param({}, ((b"set-cookie", b"a=1"),), id="Set-Cookie"),
+    ],
+)
+async def test_what_is_one_clients_is_no_kept_preflight(
+    edges: Callable[..., Edge], asked: dict[str, bytes], said: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    for _ in range(3):
+        edge.origin.replies(200, acao=A, access_control_max_age=b"60", body=b"for one", fields=said)
+        await edge.send("/a", b"OPTIONS", **preflight(**asked))
+    assert edge.origin.asked == 3
+    if asked:  # nor does a kept one answer it
+        edge.origin.replies(204, acao=A, access_control_max_age=b"60")
+        await edge.send("/a", b"OPTIONS", **preflight())
+        edge.origin.replies(200, body=b"for one")
+        assert (await edge.send("/a", b"OPTIONS", **preflight(**asked))).body == b"for one"
+
+
+async def test_a_preflight_asked_before_a_purge_is_not_kept_behind_it(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    gate = asyncio.Event()
+    edge.origin.replies(204, acao=A, access_control_max_age=b"60", gate=gate)
+    before = asyncio.ensure_future(edge.send("/a", b"OPTIONS", **preflight()))
+    await asyncio.sleep(0)
+    assert edge.origin.asked == 1
+    edge.exchange.forget(lambda key: True)
+    gate.set()
+    await before
+    edge.origin.replies(204, acao=B, access_control_max_age=b"60")
+    reply = await edge.send("/a", b"OPTIONS", **preflight())
+    assert reply["access-control-allow-origin"] == B
+
+
+async def test_a_preflights_answer_too_long_to_keep_is_let_go_of_when_nobody_reads_it(
+    edges: Callable[..., Edge],
+) -> None:
+    edge = edges(Policy(preflight=PreflightMode.CACHE))
+    long = [b"x" * 4096] * 3
+    edge.origin.replies(200, acao=A, access_control_max_age=b"60", body=long)
+    reply, _ = await edge.start("/a", b"OPTIONS", origin=A, access_control_request_method=b"PUT")
+    assert reply.stream is not None
+    await reply.stream.aclose()  # type: ignore[attr-defined]
+    assert edge.origin.responses[0].closed
+    edge.origin.replies(200, acao=A, access_control_max_age=b"60", body=long)
+    assert (await edge.send("/a", b"OPTIONS", **preflight())).body == b"".join(long)

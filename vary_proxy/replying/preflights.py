@@ -1,21 +1,22 @@
 """Preflights at the edge: answered by a rule, denied, or kept from the origin's own answers.
 
 Kept answers have a store of their own: answers to OPTIONS are not cacheable by HTTP (RFC
-9110 §9.3.7), so that keeping them is a rule's wish, keyed by all that they can depend on,
-bounded per URL and in all, and gone with the URL when it is purged. A write leaves them: they
-tell what the origin allows, not what it has, and every write is preceded by one.
+9110 §9.3.7), so that keeping them is a rule's wish, keyed by all that they can depend on and by
+what their Vary names, bounded per URL and in all, and gone with the URL when it is purged. What
+no browser sends with a preflight, a body or credentials, has no part in it. A write leaves them:
+they tell what the origin allows, not what it has, and every write is preceded by one.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from vary_proxy.core import cors, edge, preflight
+from vary_proxy.core import cors, edge, keys, preflight, vary
 from vary_proxy.core.delivery import CacheStatus, chained
-from vary_proxy.core.message import Buffer, Fields, Reply
-from vary_proxy.core.policy import PreflightMode
+from vary_proxy.core.message import Buffer, Fields, Reply, Request
+from vary_proxy.core.policy import PreflightMode, VaryPolicy
 from vary_proxy.core.preflight import PreflightAnswer
 from vary_proxy.core.stored import Selecting
 from vary_proxy.core.syntax import format_date
@@ -75,6 +76,7 @@ class _Kept:
     body: bytes
     received: float
     expires: float
+    varies: Selecting  # by what Vary names beyond what every preflight is told apart by
 
 
 class Kept:
@@ -83,6 +85,7 @@ class Kept:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._urls: OrderedDict[bytes, OrderedDict[Selecting, _Kept]] = OrderedDict()
+        self._era = 0  # goes on with every purge
 
     def find(self, walk: Walk, key: bytes) -> Reply | None:
         """A kept answer to this very preflight, while it lasts."""
@@ -90,7 +93,9 @@ class Kept:
         selecting = preflight.preflight_key(walk.request)
         kept = None if found is None else found.get(selecting)
         now = self._clock()
-        if found is None or kept is None:
+        if found is None or kept is None or not _is_plain(walk.request):
+            return None
+        if _selected(tuple(name for name, _ in kept.varies), walk.request) != kept.varies:
             return None
         if now >= kept.expires:
             del found[selecting]
@@ -107,28 +112,35 @@ class Kept:
             kept.status, fields, kept.reason, chunks=chunks, bodiless=not chunks, record=walk.record
         )
 
-    async def keep(self, walk: Walk, key: bytes, reply: Reply) -> Reply:
-        """*reply* as it came from the origin, kept if it may be."""
+    async def keep(self, walk: Walk, key: bytes, asked: Awaitable[Reply]) -> Reply:
+        """What *asked*, a question to the origin, comes to: kept if it may be."""
         walk.record.preflight = "forwarded"
+        era = self._era
+        reply = await asked
         lifetime = preflight.preflight_lifetime(reply.fields)
         if not 200 <= reply.status < 300 or not lifetime or b"set-cookie" in reply.fields:
             return reply
+        said = vary.effective(reply.fields, _AS_SAID, b"OPTIONS")
+        if said.star or not _is_plain(walk.request):
+            return reply
         body = await _short_body(reply)
-        if body is None:
+        if body is None or era != self._era:  # purged meanwhile, as far as can be told
             return reply
         now = self._clock()
         fields = reply.fields.without({b"cache-status", b"age"})
-        kept = _Kept(reply.status, reply.reason, fields, body, now, now + lifetime)
-        self._put(key, preflight.preflight_key(walk.request), kept)
+        selecting = preflight.preflight_key(walk.request)
+        known = {name for name, _ in selecting}
+        varies = _selected(tuple(set(said.names) - known), walk.request)
+        kept = _Kept(reply.status, reply.reason, fields, body, now, now + lifetime, varies)
+        self._put(key, selecting, kept)
         walk.record.stored = True
         return reply
 
-    def keys(self) -> tuple[bytes, ...]:
-        """The primary keys for which answers are kept."""
-        return tuple(self._urls)
-
-    def drop(self, key: bytes) -> None:
-        self._urls.pop(key, None)
+    def forget(self, matches: Callable[[bytes], bool]) -> None:
+        """Drop what is kept for primary keys that *match*, and keep nothing that is under way."""
+        self._era += 1
+        for key in filter(matches, tuple(self._urls)):
+            del self._urls[key]
 
     def _put(self, key: bytes, selecting: Selecting, kept: _Kept) -> None:
         found = self._urls.setdefault(key, OrderedDict())
@@ -155,13 +167,37 @@ async def _short_body(reply: Reply) -> bytes | None:
         size += len(chunk)
     if stream is None:
         return b"".join(parts)
-    reply.stream = _followed(parts, stream)
+    reply.stream = _Followed(parts, stream)
     reply.chunks = ()
     return None
 
 
-async def _followed(parts: list[Buffer], stream: AsyncIterator[Buffer]) -> AsyncIterator[Buffer]:
-    for part in parts:
-        yield part
-    async for chunk in stream:
-        yield chunk
+class _Followed(AsyncIterator[Buffer]):
+    """*parts*, then the rest of *stream*, which is closed with it: also when nothing was read."""
+
+    def __init__(self, parts: list[Buffer], stream: AsyncIterator[Buffer]) -> None:
+        self._parts = deque(parts)
+        self._stream = stream
+
+    async def __anext__(self) -> Buffer:
+        return self._parts.popleft() if self._parts else await anext(self._stream)
+
+    async def aclose(self) -> None:
+        close = getattr(self._stream, "aclose", None)
+        if close is not None:
+            await close()
+
+
+_AS_SAID = VaryPolicy(names=())
+
+
+def _is_plain(request: Request) -> bool:
+    """True for a preflight as browsers send it: without a body, and without credentials."""
+    return not request.has_body and request.fields.lacks(_PERSONAL)
+
+
+_PERSONAL = frozenset((b"authorization", b"cookie"))
+
+
+def _selected(names: tuple[bytes, ...], request: Request) -> Selecting:
+    return keys.select(names, request.fields, None, exact_origin=True)
