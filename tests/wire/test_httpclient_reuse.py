@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 import trustme
@@ -28,7 +27,6 @@ from tests.wire.raworigin import (
 from vary_proxy.core.message import Response
 from vary_proxy.origin import OriginFailure
 from vary_proxy.origins.httpclient import HttpOrigin
-from vary_proxy.origins.httplink import Link
 
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 
@@ -273,8 +271,8 @@ async def test_a_timeout_on_a_reused_connection_is_no_reason_to_ask_again() -> N
 def rested(http: HttpOrigin, seconds: float) -> None:
     """Make every idle connection of *http* have rested for *seconds*."""
     assert http._idle is not None
-    for connection in http._idle._resting:
-        cast(Link, connection.protocol).rested -= seconds
+    for link in http._idle._resting:
+        link.rested -= seconds
 
 
 @pytest.mark.parametrize(

@@ -54,11 +54,18 @@ class Continued(Layer):
         body: AsyncIterator[bytes] | None = None,
         on_interim: Interim | None = None,
     ) -> OriginResponse:
-        response = await super().fetch(request, body, on_interim)
+        try:
+            response = await self.reached.fetch(request, body, on_interim)
+        except OriginFailure as failure:
+            self.failed(failure)
+            raise
         if request.method != b"GET" or body is not None or at_hand(response) is not None:
             return response
         extent = _extent(response)
         return response if extent is None else _Continuing(self, request, response, extent)
+
+    def failed(self, failure: OriginFailure) -> None:
+        """A request of a client's has come to *failure*."""
 
     async def rest(
         self, request: Request, extent: _Extent, have: int, why: str
@@ -75,7 +82,7 @@ class Continued(Layer):
             )
         )
         try:
-            response = await super().fetch(replace(request, fields=asked))
+            response = await self.reached.fetch(replace(request, fields=asked))
         except OriginFailure:
             return None
         if response.head.status == 206 and _extent(response) == wanted:

@@ -9,17 +9,15 @@ RFC 9112; errors are the tokens of RFC 9209 §2.3.
 from __future__ import annotations
 
 import asyncio
-import functools
 import math
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 from urllib.parse import quote, urlsplit
 
 import aiohttp
 from aiohttp import ClientRequest, ClientTimeout
-from aiohttp.connector import Connection
 from yarl import URL
 
 from vary_proxy.core.message import Request, Response
@@ -27,10 +25,10 @@ from vary_proxy.origin import Interim, Naming, OriginFailure
 from vary_proxy.origins.connectfailure import connect_failure
 from vary_proxy.origins.httpidle import Idle
 from vary_proxy.origins.httplink import Link
+from vary_proxy.origins.httppool import Pool
 from vary_proxy.origins.httpreader import Limits, head_end, malformed, read_framing, read_head
 from vary_proxy.origins.httprequest import request_head
 from vary_proxy.origins.httpresponse import HttpResponse, ended
-from vary_proxy.origins.resolving import Resolver
 from vary_proxy.tasks import Tasks
 
 _REPEATABLE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -79,23 +77,6 @@ def naming(options: OriginOptions) -> Naming:
     return Naming(authority, parts.scheme.encode("ascii"), prefix, host)
 
 
-class _Pool(aiohttp.TCPConnector):
-    """aiohttp's connector (DNS, happy eyeballs, TLS, pooling), with Links for connections."""
-
-    def __init__(self, *, limit: int, keepalive: float) -> None:
-        super().__init__(limit=limit, keepalive_timeout=keepalive, resolver=Resolver())
-        self._factory = cast(Any, functools.partial(Link, self._loop))
-
-    @property
-    def is_full(self) -> bool:
-        """True when as many connections as allowed are in use."""
-        return 0 < self._limit <= len(self._acquired)
-
-    @property
-    def in_use(self) -> int:
-        return len(self._acquired)
-
-
 class HttpOrigin:
     """The Origin behind one URL. To be used within one event loop, and closed."""
 
@@ -109,7 +90,7 @@ class HttpOrigin:
             self._context.set_alpn_protocols(["http/1.1"])
         self._timeout = ClientTimeout(connect=options.connect_timeout, ceil_threshold=math.inf)
         self._tasks = Tasks()
-        self._pool: _Pool | None = None
+        self._pool: Pool | None = None
         self._address: ClientRequest | None = None
         self._idle: Idle | None = None
         self._closed = False
@@ -138,26 +119,25 @@ class HttpOrigin:
         """
         head = request_head(request, has_body=body is not None)
         repeatable = body is None and request.method in _REPEATABLE
-        connection = await self._connect(math.inf if repeatable else _IDLE_FOR_UNSAFE)
-        link = cast(Link, connection.protocol)
-        try:
-            return await self._exchange(connection, head, request, body, on_interim)
-        except OriginFailure as failure:
-            stale = link.exchanges > 1 and not link.answered
-            if not (repeatable and stale and failure.error == "connection_terminated"):
-                raise
-        connection = await self._connect(0.0)
-        return await self._exchange(connection, head, request, body, on_interim)
+        idle = math.inf if repeatable else _IDLE_FOR_UNSAFE
+        while True:
+            link = self._at_rest(idle) or await self._connect(idle)
+            try:
+                return await self._exchange(link, head, request, body, on_interim)
+            except OriginFailure as failure:
+                stale = link.exchanges > 1 and not link.answered
+                if not (repeatable and stale and failure.error == "connection_terminated"):
+                    raise
+            idle = 0.0
 
     async def _exchange(
         self,
-        connection: Connection,
+        link: Link,
         head: bytes,
         request: Request,
         body: AsyncIterator[bytes] | None,
         on_interim: Interim | None,
     ) -> HttpResponse:
-        link = cast(Link, connection.protocol)
         upload: asyncio.Task[bool] | None = None
         try:
             link.begin()
@@ -170,7 +150,7 @@ class HttpOrigin:
             response, minor = await self._answer(link, upload, on_interim)
             response, framing = read_framing(response, minor, request.method)
         except BaseException:
-            connection.close()
+            link.end()
             await ended(upload)
             raise
         if upload is not None and response.status >= 400:
@@ -178,25 +158,31 @@ class HttpOrigin:
             # the explanation that we are about to read (RFC 9112 §9.6).
             upload.cancel()
         idle = self._options.idle_timeout
-        return HttpResponse(
-            response, framing, connection, upload, self._limits, idle, self._give_back
-        )
+        return HttpResponse(response, framing, link, upload, self._limits, idle, self._give_back)
 
-    def _give_back(self, connection: Connection) -> None:
-        """Keep *connection* for the next, unless others wait for it or it has become of no use."""
-        pool, link = self._pool, cast(Link, connection.protocol)
+    def _give_back(self, link: Link) -> None:
+        """Keep *link* for the next, unless others wait for it or it has become of no use."""
+        pool = self._pool
         if pool is None or self._idle is None or pool.is_full or link.address is not self._address:
-            connection.release()
+            link.leave()
         else:
-            self._idle.put(connection)
+            self._idle.put(link)
 
     async def _answer(
         self, link: Link, upload: asyncio.Task[bool] | None, on_interim: Interim | None
     ) -> tuple[Response, int]:
         """The final response head; interim ones are passed on (RFC 9110 §15.2)."""
         for _ in range(_MOST_INTERIM):
-            response, minor = await self._head(link)
+            data = await link.receive()
+            while (end := head_end(data, self._limits)) < 0 and data:
+                if not (more := await link.receive()):
+                    raise _unanswered("http_response_incomplete")
+                data += more
+            if not data:
+                raise _unanswered("connection_terminated")
             link.disarm()
+            link.unread(data[end:])
+            response, minor = read_head(data[:end], self._limits)
             if response.status >= 200:
                 link.awaited = False
                 return response, minor
@@ -207,17 +193,6 @@ class HttpOrigin:
             if upload is None or upload.done():
                 link.arm(self._options.first_byte_timeout, "http_response_timeout")
         raise malformed(f"more than {_MOST_INTERIM} interim responses")
-
-    async def _head(self, link: Link) -> tuple[Response, int]:
-        data = b""
-        while (end := head_end(data, self._limits)) < 0:
-            more = await link.receive()
-            if not more:
-                error = "http_response_incomplete" if data else "connection_terminated"
-                raise OriginFailure(error, "the origin ended the connection", sent=True)
-            data = data + more if data else more
-        link.unread(data[end:])
-        return read_head(data[:end], self._limits)
 
     async def _send(self, link: Link, body: AsyncIterator[bytes], length: int | None) -> bool:
         """Send *body*, framed, no faster than the origin takes it. True when all was sent."""
@@ -245,11 +220,16 @@ class HttpOrigin:
             link.arm(options.first_byte_timeout, "http_response_timeout")
         return link.is_connected()
 
-    async def _connect(self, idle: float) -> Connection:
-        """A connection on which a request may be sent, idle for less than *idle* seconds."""
+    def _at_rest(self, idle: float) -> Link | None:
+        """A connection that was at rest for less than *idle* seconds, made as they are made now."""
+        options = self._options
+        if self._idle is None or (options.context and options.context() is not self._context):
+            return None
+        return self._idle.take(idle)
+
+    async def _connect(self, idle: float) -> Link:
+        """A connection from the pool on which a request may be sent."""
         pool, address = self._opened()
-        if self._idle is not None and (resting := self._idle.take(idle)) is not None:
-            return resting
         while True:
             try:
                 connection = await pool.connect(address, [], self._timeout)
@@ -262,12 +242,12 @@ class HttpOrigin:
                     raise _closed() from None
                 raise
             link = cast(Link, connection.protocol)
+            link.connection, link.address = connection, address
             if link.is_fit(idle):
-                link.address = address
-                return connection
-            connection.close()
+                return link
+            link.end()
 
-    def _opened(self) -> tuple[_Pool, ClientRequest]:
+    def _opened(self) -> tuple[Pool, ClientRequest]:
         """The pool, and what to ask it for: connections by the newest certificates."""
         options = self._options
         context = self._context if options.context is None else options.context()
@@ -276,7 +256,7 @@ class HttpOrigin:
         if self._closed:
             raise _closed()
         if self._pool is None:
-            self._pool = _Pool(limit=options.limit, keepalive=options.keepalive)
+            self._pool = Pool(limit=options.limit, keepalive=options.keepalive)
         self._context = context
         loop = asyncio.get_running_loop()
         if self._idle is not None:
@@ -294,6 +274,10 @@ class HttpOrigin:
         if self._idle is not None:
             self._idle.clear()
         await self._tasks.close()
+
+
+def _unanswered(error: str) -> OriginFailure:
+    return OriginFailure(error, "the origin ended the connection", sent=True)
 
 
 def _closed() -> OriginFailure:

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import cast
-
-from aiohttp.connector import Connection
 
 from vary_proxy.origins.httplink import Link
 
@@ -22,34 +19,34 @@ class Idle:
     def __init__(self, loop: asyncio.AbstractEventLoop, keepalive: float) -> None:
         self._loop = loop
         self._keepalive = keepalive
-        self._resting: deque[Connection] = deque()  # longest at rest first
+        self._resting: deque[Link] = deque()  # longest at rest first
         self._sweeper: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._resting)
 
-    def put(self, connection: Connection) -> None:
-        """Keep *connection*, whose exchange is over and which can take another."""
-        self._resting.append(connection)
+    def put(self, link: Link) -> None:
+        """Keep *link*, whose exchange is over and which can take another."""
+        self._resting.append(link)
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(self._keepalive, self._sweep)
 
-    def take(self, idle: float) -> Connection | None:
+    def take(self, idle: float) -> Link | None:
         """One that may carry a request and was at rest for less than *idle* seconds, or None.
 
         Those found unfit on the way are closed.
         """
         while self._resting:
-            connection = self._resting.pop()
-            if cast(Link, connection.protocol).is_fit(min(idle, self._keepalive)):
-                return connection
-            connection.close()
+            link = self._resting.pop()
+            if link.is_fit(min(idle, self._keepalive)):
+                return link
+            link.end()
         return None
 
     def clear(self) -> None:
         """Close them all."""
         while self._resting:
-            self._resting.pop().close()
+            self._resting.pop().end()
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
@@ -57,9 +54,9 @@ class Idle:
     def _sweep(self) -> None:
         self._sweeper = None
         while self._resting:
-            oldest = cast(Link, self._resting[0].protocol)
+            oldest = self._resting[0]
             left = oldest.rested + self._keepalive - self._loop.time()
             if left > 0 and oldest.is_connected():
                 self._sweeper = self._loop.call_later(left, self._sweep)
                 return
-            self._resting.popleft().close()
+            self._resting.popleft().end()

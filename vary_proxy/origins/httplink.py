@@ -9,15 +9,15 @@ client's request: the connection is ended instead (RFC 9112 §9.3, §11.2).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
-import os
 import select
-import socket
 from collections import deque
 from typing import cast
 
+from aiohttp.connector import Connection
+
 from vary_proxy.origin import OriginFailure
+from vary_proxy.origins.httpear import Ear, ear
 
 _HIGH = 128 * 1024  # bytes held before reading pauses; one read may come on top
 _LOW = 32 * 1024
@@ -30,6 +30,7 @@ class Link(asyncio.Protocol):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.transport: asyncio.Transport | None = None
         self.address: object = None  # what it was asked of the pool for
+        self.connection: Connection | None = None  # the pool's own handle, while it is in use
         self.exchanges = 0  # begun on this connection
         self.answered = False  # True once this exchange brought a byte
         self.awaited = False  # True until the final response head has been read
@@ -51,7 +52,7 @@ class Link(asyncio.Protocol):
         self._alarm: asyncio.TimerHandle | None = None
         self._closed: asyncio.Future[None] | None = None
         self._poller = select.poll()
-        self._ear: socket.socket | None = None  # hears what a failed write would drown
+        self._ear: Ear | None = None
 
     # The life of the connection, told by the event loop
 
@@ -111,6 +112,16 @@ class Link(asyncio.Protocol):
 
     close = abort
 
+    def end(self) -> None:
+        """End the connection, and tell the pool."""
+        if self.connection is not None:
+            self.connection.close()
+
+    def leave(self) -> None:
+        """Give the connection back to the pool."""
+        if self.connection is not None:
+            self.connection.release()
+
     @property
     def closed(self) -> asyncio.Future[None] | None:
         """Done once the connection has ended; None when it already had."""
@@ -143,7 +154,9 @@ class Link(asyncio.Protocol):
         *patience* is how long the origin said it would wait; a second is kept for the way.
         """
         self._busy = False
-        self._drop_ear()
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
         self.rested = self._loop.time()
         self._patience = math.inf if patience is None else patience - 1.0
         if self._pieces or not persistent:
@@ -253,31 +266,18 @@ class Link(asyncio.Protocol):
         if self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
-    # An origin that refuses early and closes resets the connection when it gets more. A write
-    # that meets the reset ends the transport, though the kernel still holds the refusal.
-
     def prick_up(self) -> None:
-        """Be ready to hear an answer that a failed write cuts off; plain connections only."""
-        transport = self.transport
-        if transport is not None and transport.get_extra_info("sslcontext") is None:
-            fileno = transport.get_extra_info("socket").fileno()
-            with contextlib.suppress(OSError):  # no descriptor left: do without
-                self._ear = socket.socket(fileno=os.dup(fileno))
+        """Be ready to hear an answer that a failed write cuts off."""
+        self._ear = ear(self.transport)
 
     def _salvage(self) -> None:
         if self._ear is None:
             return
-        if not self._ended and not self._spoiled:
-            with contextlib.suppress(OSError):
-                if data := self._ear.recv(_HIGH, socket.MSG_DONTWAIT):
-                    self._pieces.append(data)
-                    self._held += len(data)
-        self._drop_ear()
-
-    def _drop_ear(self) -> None:
-        if self._ear is not None:
-            self._ear.close()
-            self._ear = None
+        if not self._ended and not self._spoiled and (data := self._ear.hear()):
+            self._pieces.append(data)
+            self._held += len(data)
+        self._ear.close()
+        self._ear = None
 
     async def listen(self) -> None:
         """Let what has arrived be read before more is written."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from vary_proxy.core.message import Request
 from vary_proxy.core.wire import spelled
@@ -20,14 +19,12 @@ def request_head(request: Request, *, has_body: bool) -> bytes:
 
     Raises OriginFailure when it cannot be written as exactly one request.
     """
-    target = request.target
+    target, labels = request.target, _LABELS
     if not target or _UNSENDABLE.search(target) or _UNSENDABLE.search(request.method):
         raise OriginFailure("http_request_error", "the request line cannot be sent")
     lines = [b"%b %b HTTP/1.1" % (request.method, target), b"Host: " + request.authority]
     lines += [
-        (_usual if len(name) <= _USUAL else _label)(name) + value
-        for name, value in request.fields.items
-        if name not in _FRAMED_HERE
+        labels[name] + value for name, value in request.fields.items if name not in _FRAMED_HERE
     ]
     if has_body and request.body_length is None:
         lines.append(b"Transfer-Encoding: chunked")
@@ -40,10 +37,19 @@ def request_head(request: Request, *, has_body: bool) -> bytes:
     return head + b"\r\n\r\n"
 
 
-def _label(name: bytes) -> bytes:
-    if _UNSENDABLE.search(name) or b":" in name or not name:
-        raise OriginFailure("http_request_error", f"{name[:40]!r} is not a field name")
-    return (spelled(name) if len(name) <= _USUAL else spelled.__wrapped__(name)) + b": "
+class _Labels(dict[bytes, bytes]):
+    """What a line of each field name begins with. Raises OriginFailure for what is no name."""
+
+    def __missing__(self, name: bytes) -> bytes:
+        if _UNSENDABLE.search(name) or b":" in name or not name:
+            raise OriginFailure("http_request_error", f"{name[:40]!r} is not a field name")
+        if len(name) > _USUAL:  # clients choose the names: long ones stay out
+            return spelled.__wrapped__(name) + b": "
+        if len(self) >= _KEPT:
+            self.clear()
+        label = self[name] = spelled(name) + b": "
+        return label
 
 
-_usual = lru_cache(maxsize=1024)(_label)  # clients choose the names: long ones stay out
+_KEPT = 1024  # labels
+_LABELS = _Labels()

@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import cast
-
-from aiohttp.connector import Connection
 
 from vary_proxy.core.message import Response
 from vary_proxy.origin import OriginFailure
@@ -23,12 +20,12 @@ class HttpResponse:
     """A response whose head has arrived; owns the connection until the body ends."""
 
     __slots__ = (
-        "_connection",
         "_framing",
         "_give_back",
         "_idle",
         "_limits",
         "_link",
+        "_owns",
         "_upload",
         "at_hand",
         "close_delimited",
@@ -40,19 +37,19 @@ class HttpResponse:
         self,
         head: Response,
         framing: Framing,
-        connection: Connection,
+        link: Link,
         upload: asyncio.Task[bool] | None,
         limits: Limits,
         idle: float,
-        give_back: Callable[[Connection], None],
+        give_back: Callable[[Link], None],
     ) -> None:
-        """*give_back* takes the connection once the body is whole, if it can take a request."""
+        """*give_back* takes *link* once the body is whole, if it can carry another request."""
         self.head = head
         self.length = framing.length
         self.close_delimited = framing.length is None and not framing.chunked
         self._framing = framing
-        self._connection: Connection | None = connection
-        self._link = cast(Link, connection.protocol)
+        self._link = link
+        self._owns = True  # the link is ours until the body ends
         self._upload = upload
         self._limits = limits
         self._idle = idle
@@ -110,7 +107,7 @@ class HttpResponse:
         self._finish()
 
     async def _receive(self) -> bytes:
-        if self._connection is None:
+        if not self._owns:
             raise OriginFailure("connection_terminated", "the response was closed", sent=True)
         try:
             return await self._link.receive(self._idle)
@@ -124,23 +121,23 @@ class HttpResponse:
 
     def _finish(self) -> None:
         """The body is whole: the connection is free, unless the request is still being sent."""
-        if self._connection is None:
+        if not self._owns:
             return
-        framing, upload = self._framing, self._upload
+        self._owns = False
+        framing, upload, link = self._framing, self._upload, self._link
         sent = upload is None or (upload.done() and not upload.cancelled() and upload.result())
-        self._link.rest(persistent=framing.persistent and sent, patience=framing.patience)
-        connection, self._connection = self._connection, None
-        if self._link.should_close or not self._link.is_connected():
-            connection.close()
+        link.rest(persistent=framing.persistent and sent, patience=framing.patience)
+        if link.should_close or not link.is_connected():
+            link.end()
         else:
-            self._give_back(connection)
+            self._give_back(link)
         if upload is not None:
             upload.cancel()
 
     def _abandon(self) -> None:
-        if self._connection is not None:
-            connection, self._connection = self._connection, None
-            connection.close()
+        if self._owns:
+            self._owns = False
+            self._link.end()
         if self._upload is not None:
             self._upload.cancel()
 

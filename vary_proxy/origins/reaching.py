@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from vary_proxy.configuration import settings as said
-from vary_proxy.core.message import Request
-from vary_proxy.origin import Interim, Naming, OriginFailure, OriginResponse
+from vary_proxy.origin import Naming, OriginFailure
 from vary_proxy.origins.continuing import Continued
 from vary_proxy.origins.credentials import Credentials, chain
 from vary_proxy.origins.httpclient import HttpOrigin, OriginOptions
@@ -71,19 +70,8 @@ class WholeOrigin(Continued):
         if self._tls is not None:
             await self._tls.look()
 
-    async def fetch(
-        self,
-        request: Request,
-        body: AsyncIterator[bytes] | None = None,
-        on_interim: Interim | None = None,
-    ) -> OriginResponse:
-        try:
-            return await super().fetch(request, body, on_interim)
-        except OriginFailure as failure:
-            self._tell(failure)
-            raise
-
-    def _tell(self, failure: OriginFailure) -> None:
+    def failed(self, failure: OriginFailure) -> None:
+        """Log *failure*, once a while."""
         if failure.error == "http_request_error":  # the client's doing
             return
         now = self._clock()
