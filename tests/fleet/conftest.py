@@ -91,26 +91,33 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     server.kill()
 
 
-def text(origin: Origin, redis: RedisServer, more: str = "") -> str:
-    """A configuration, but for its version and where it listens."""
+def text(origin: Origin, redis: RedisServer, more: str = "", store: str = "") -> str:
+    """A configuration, but for its version and where it listens; *store*: more of its keys."""
     return (
         f'origins: {{o: {{url: "http://127.0.0.1:{origin.port}"}}}}\n'
-        f'store: {{type: redis, url: "{redis.url}"}}\n'
+        f'store: {{type: redis, url: "{redis.url}"{store}}}\n'
         f"log: {{access: off}}\n{more}"
     )
 
 
-Starter = Callable[[], Awaitable[str]]
+Starter = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-async def start(origin: Origin, redis: RedisServer) -> AsyncIterator[Starter]:
-    """Starts a proxy; its URL."""
+def apps() -> list[App]:
+    """The proxies that were started here, in this order."""
+    return []
+
+
+@pytest.fixture
+async def start(origin: Origin, redis: RedisServer, apps: list[App]) -> AsyncIterator[Starter]:
+    """Starts a proxy; its URL. ``store``: more keys of its store."""
     async with AsyncExitStack() as stack:
 
-        async def one() -> str:
-            said = 'version: 1\nlisten: [{address: "127.0.0.1:0"}]\n' + text(origin, redis)
+        async def one(store: str = "") -> str:
+            said = text(origin, redis, 'version: 1\nlisten: [{address: "127.0.0.1:0"}]\n', store)
             app = App(config.loads(said.encode(), "fleet.yaml", (), {}))
+            apps.append(app)
             stack.push_async_callback(app.close)
             return f"http://{(await app.start())[0]}"
 

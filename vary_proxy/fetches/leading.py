@@ -31,7 +31,10 @@ class Shared(Protocol):
     """A writer whose blocks others can read before it commits."""
 
     def so_far(self) -> SoFar | None:
-        """What there is to read; None: it will not be stored."""
+        """What there is to read; None: it came to nothing."""
+
+    def lend(self) -> None:
+        """Somebody reads it: it stays for a while, also when it is not published."""
 
 
 class Lead:
@@ -63,7 +66,7 @@ class Lead:
 
     async def _release(self) -> None:
         last: Headway | None = None
-        if self._followed and self._body is not None:  # else whoever looks finds it in the store
+        if self._told[0] >= 0 and self._body is not None:  # else it is found in the store, or not
             so_far = self._body.writer.so_far()
             if so_far is not None and so_far.done:
                 last = self._headway(self._body, so_far)
@@ -99,6 +102,8 @@ class Lead:
             if new:
                 self._told = told
             was, self._followed = self._followed, found == FOLLOWED
+            if self._followed:
+                body.writer.lend()
             if was or not self._followed:
                 return found != LOST
 

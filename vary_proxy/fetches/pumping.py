@@ -34,6 +34,9 @@ class Lender(Protocol):
     async def back(self, start: int, stop: int) -> Sequence[Buffer] | None:
         """Some of bytes [start, stop) that were lent; None: they have gone."""
 
+    async def finish(self) -> None:
+        """That was all, and it is not to be published: for those alone who read it already."""
+
 
 @immutable
 class Load:
@@ -102,7 +105,11 @@ class Pump:
             if open_writer is not None and not load.flight.grounded:
                 await self._keep_part(load, open_writer)
             raise
-        if open_writer is None or load.flight.grounded or not _is_all(load):
+        if open_writer is None or not _is_all(load):
+            return None
+        if load.flight.grounded:
+            if isinstance(open_writer, Lender):
+                await open_writer.finish()
             return None
         return await open_writer.commit(load.draft)
 

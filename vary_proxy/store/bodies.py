@@ -39,12 +39,15 @@ _PATIENCE = 3  # times that what was lent is asked for: whoever waits for it has
 
 @dataclass(frozen=True, slots=True)
 class SoFar:
-    """A body on its way into the store: *size* bytes of it are there, *tail* comes next."""
+    """A body on its way into the store: *size* bytes of it are there, *tail* comes next.
+
+    ``done``: there is no more. It is published then, or never will be.
+    """
 
     token: bytes
     size: int
     tail: bytes
-    done: bool = False  # there is no more, and it is published
+    done: bool = False
 
 
 class SharedWriter:
@@ -67,6 +70,7 @@ class SharedWriter:
         self._room = asyncio.Event()
         self._dead = False
         self._lent = False  # somebody may read back what was sent
+        self._whole = False  # all of it was sent
         self._renewed = time.monotonic()
 
     async def __aenter__(self) -> SharedWriter:
@@ -87,8 +91,12 @@ class SharedWriter:
 
     def lent(self) -> int | None:
         """How many bytes ``back`` gives from now on; None when no more will be stored."""
-        self._lent = True
+        self.lend()
         return None if self._dead else len(self._sent) * layout.BLOCK
+
+    def lend(self) -> None:
+        """Others read what was sent: it stays for a while, also when it is not published."""
+        self._lent = True
 
     async def back(self, start: int, stop: int) -> Sequence[Buffer] | None:
         """Some of bytes [start, stop) that were lent, from the first on; None: they have gone."""
@@ -103,6 +111,7 @@ class SharedWriter:
     async def write(self, chunk: bytes) -> None:
         self._length += len(chunk)
         if self._length > self._store.max_object:
+            self._give_up()
             raise TooLarge
         self._digest.update(chunk)
         if self._dead:
@@ -119,8 +128,7 @@ class SharedWriter:
     async def commit(self, stored: StoredResponse) -> StoredResponse:
         body = Body(self._digest.digest()[: codec.DIGEST], self._length)
         stored = replace(stored, body=body)
-        if self._sender is not None:
-            await asyncio.wait({self._sender})
+        await self._sent_all()
         if self._dead or self._found is None:
             return stored
         last: list[tuple[str, bytes]] = []
@@ -132,13 +140,27 @@ class SharedWriter:
         self.resource = await self._store.publish(
             self._key, stored, self._max_variants, self._found, written
         )
+        self._whole = True
         return stored
 
+    async def finish(self) -> None:
+        """That was all, and it is not to be published: for those alone who read it already."""
+        await self._sent_all()
+        self._whole = not self._dead
+        if self._lent and not self._dead:
+            await self._store.keep_blocks(self._sent, layout.ABANDONED)
+
+    async def _sent_all(self) -> None:
+        if self._sender is not None:
+            await asyncio.wait({self._sender})
+
     def so_far(self) -> SoFar | None:
-        """What others can read already; None when it will not be stored."""
+        """What others can read already; None when it came to nothing."""
         sent = len(self._sent) * layout.BLOCK
         if self.resource is not None:
             return SoFar(self._token, self._length, b"", done=True)
+        if self._whole:
+            return SoFar(self._token, sent, bytes(self._buffer), done=True)
         if self._dead:
             return None
         return SoFar(self._token, sent, b"" if self._queue else bytes(self._buffer))

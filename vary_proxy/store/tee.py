@@ -61,6 +61,16 @@ class TeeWriter:
         """Some of bytes [start, stop) that were lent; None: they have gone."""
         return None if self._shared is None else await self._shared.back(start, stop)
 
+    def lend(self) -> None:
+        """Others read what was sent: it stays for a while, also when it is not published."""
+        if self._shared is not None:
+            self._shared.lend()
+
+    async def finish(self) -> None:
+        """That was all, and it is not to be published: for those alone who read it already."""
+        if self._shared is not None:
+            await self._shared.finish()
+
     def so_far(self) -> SoFar | None:
         """What others can read of it already; None: nothing."""
         return None if self._shared is None else self._shared.so_far()
