@@ -69,6 +69,12 @@ class RuleBook:
                 policy = _stricter(policy, other)
         return policy
 
+    def possible(self, request: Request) -> tuple[Policy, ...]:
+        """Every policy that may hold for what is at this place, whatever fields are sent."""
+        found = self._possible(request)
+        sure = bool(found) and not found[-1].conditions.per_request
+        return (*(rule.policy for rule in found), *(() if sure else (self.fallback,)))
+
     def _first(self, possible: Iterable[CompiledRule], request: Request) -> Policy:
         for rule in possible:
             conditions = rule.conditions

@@ -172,3 +172,12 @@ def test_what_an_origin_may_read_otherwise_is_explained() -> None:
     assert not told["private"].matched
     plain = {one.rule: one for one in GUARDED.explain(request("/pages/a"))}
     assert plain["pages"].reason == ""
+
+
+def test_what_may_hold_for_a_place_does_not_depend_on_fields() -> None:
+    def names(target: str, method: str = "GET") -> list[str]:
+        return [policy.rule for policy in FIVE.possible(request(target, method))]
+
+    assert names("/img/a") == ["signed", "bot", "images"]
+    assert names("/other") == ["signed", "bot", "defaults"]
+    assert names("/other", "PUT") == ["signed", "put"]

@@ -220,6 +220,9 @@ class FixedRules:
     def match(self, request: Request) -> Policy:
         return self.policy
 
+    def possible(self, request: Request) -> tuple[Policy, ...]:
+        return (self.policy,)
+
 
 class Edge:
     """The exchange with everything around it scripted."""

@@ -122,9 +122,13 @@ class Fetcher:
         elif ask.part is not None and not parts.completes(ask.part, head) and head.status != 200:
             await response.close()
             return await self._land(replace(ask, part=None, whole=True), flight)
-        if ask.slot and head.status == 206:
-            return await self._in_blocks(ask, flight, response, head, requested)
-        return await self._received(ask, flight, response, head, requested)
+        try:
+            if ask.slot and head.status == 206:
+                return await self._in_blocks(ask, flight, response, head, requested)
+            return await self._received(ask, flight, response, head, requested)
+        except BaseException:  # the store failed, or its client left, before anybody held it
+            await response.close()
+            raise
 
     async def _in_blocks(
         self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
@@ -234,9 +238,12 @@ class Fetcher:
     ) -> Landing:
         """A response that came by another way, as one to a GET of the same target."""
         flight = self._flights.open(ask.key, ask.key, joinable=False)
-        landing = await self._judge(ask, flight, response, head, requested)
-        if not isinstance(landing, Landed):
-            self._flights.close(flight)
+        landing: Landing | None = None
+        try:
+            landing = await self._judge(ask, flight, response, head, requested)
+        finally:
+            if not isinstance(landing, Landed):
+                self._flights.close(flight)
         return landing
 
     def _alone(

@@ -26,6 +26,8 @@ from vary_proxy.store.base import Store
 class Rules(Protocol):
     def match(self, request: Request) -> Policy: ...
 
+    def possible(self, request: Request) -> tuple[Policy, ...]: ...
+
 
 class Passer:
     def __init__(
@@ -57,11 +59,20 @@ class Passer:
         walk.record.origin = policy.origin
         requested = self._clock()
         response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
+        try:
+            return await self._answered(walk, response, requested, CacheStatus(fwd=reason))
+        except BaseException:
+            await response.close()
+            raise
+
+    async def _answered(
+        self, walk: Walk, response: OriginResponse, requested: float, status: CacheStatus
+    ) -> Reply:
+        request, policy = walk.request, walk.policy
         walk.asked(policy.origin, response.head.status, self._clock() - requested)
         await self._invalidate(request, response.head)
         fields = edge.received(policy, forwarding.end_to_end(response.head.fields))
         fields = delivery.received(fields, self._clock())
-        status = CacheStatus(fwd=reason)
         if request.method == b"POST" and policy.cache.enabled:
             head = Response(response.head.status, fields, response.head.reason)
             return await self._posted(walk, response, head, requested, status)
@@ -92,12 +103,14 @@ class Passer:
         return reply
 
     async def _invalidate(self, request: Request, head: Response) -> None:
+        """Drop what the request may have changed, by whichever rule it may be kept (§4.4)."""
         for target in invalidation.targets(request, head):
             plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
-            key = keys.primary_key(plain, self.rules.match(plain))
-            self._flights.ground(key)
-            await self._store.purge(key)
-            self._flights.ground(key)  # while that took, one may have followed what was before
+            kept = (one for one in self.rules.possible(plain) if one.cache.enabled)
+            for key in dict.fromkeys(keys.primary_key(plain, one) for one in kept):
+                self._flights.ground(key)
+                await self._store.purge(key)
+                self._flights.ground(key)  # while that took, one may have followed what was before
 
 
 def _host_only(request: Request) -> Fields:
