@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.store.builders import Clock
+from tests.store.fleets import Cluster, Watched
 from tests.store.servers import MemcachedServer, RedisServer, ValkeyServer
 from vary_proxy.store.base import Store
 from vary_proxy.store.layered import LayeredStore
@@ -34,6 +35,28 @@ def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeySe
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three primaries that share the slots."""
+    servers = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.kill()
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    """A primary and its replica behind a Sentinel."""
+    servers = Watched(tmp_path_factory.mktemp("watched"))
+    try:
+        servers.start()
+        yield servers
+    finally:
+        servers.kill()
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +121,17 @@ async def eventually(claim: Callable[[], Any], seconds: float = 5.0) -> None:
         await asyncio.sleep(0.005)
 
 
-KINDS = ("memory", "redis", "layered", "valkey", "valkey layered", "memcached", "memcached layered")
+# The fixtures of everything that speaks Redis: whatever promises are made hold on each.
+REDIS = ("redis_server", "valkey_server", "cluster", "watched")
+SHARED = (*REDIS, "memcached_server")
+KINDS = ("memory", *(f"{one}{tier}" for one in SHARED for tier in ("", " layered")))
+
+
+@pytest.fixture(params=REDIS)
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """Where some kind of Redis is: the test runs on each."""
+    url: str = request.getfixturevalue(request.param).url
+    return url
 
 
 @pytest.fixture(params=KINDS)
@@ -107,14 +140,14 @@ async def store(request: pytest.FixtureRequest, opened: Callable[..., LayeredSto
     kind = request.param
     if kind == "memory":
         return opened("memory")
-    if "memcached" in kind:
-        server = request.getfixturevalue("memcached_server")
+    name, _, tier = kind.partition(" ")
+    server = request.getfixturevalue(name)
+    if name == "memcached_server":
         options = {"endpoint": "127.0.0.1", "port": server.port}
         layered = opened("aiocache", backend="aiocache.MemcachedCache", options=options)
-        return layered if "layered" in kind else layered.shared
-    server = "valkey_server" if "valkey" in kind else "redis_server"
-    layered = opened("redis", url=request.getfixturevalue(server).url)
-    if "layered" not in kind:
+        return layered if tier else layered.shared
+    layered = opened("redis", url=server.url)
+    if not tier:
         return layered.shared
     await layered.load(b"somebody asks")  # from here on notices arrive
     await eventually(lambda: layered.trusted)

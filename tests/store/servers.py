@@ -115,14 +115,14 @@ class ValkeyServer(RedisServer):
 
 
 class SentinelServer(Server):
-    def __init__(self, directory: Path, master: int, name: str = "main") -> None:
+    def __init__(self, directory: Path, master: int, name: str = "main", quorum: int = 1) -> None:
         port = free_port()
         directory = directory / f"sentinel-{port}"
         directory.mkdir(parents=True)
         config = directory / "sentinel.conf"
         config.write_text(
             f"port {port}\nbind 127.0.0.1\ndir {directory}\n"
-            f"sentinel monitor {name} 127.0.0.1 {master} 1\n"
+            f"sentinel monitor {name} 127.0.0.1 {master} {quorum}\n"
             f"sentinel down-after-milliseconds {name} 300\n"
             f"sentinel failover-timeout {name} 1000\n"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from redis.asyncio import Redis
 
 from tests.store.builders import KEY, body_of, put, stored
 from tests.store.conftest import eventually
-from tests.store.servers import RedisServer, SentinelServer, free_port
+from tests.store.fleets import Cluster, Watched
+from tests.store.servers import RedisServer, free_port
 from vary_proxy.store import breaker as breaker_module
 from vary_proxy.store import layout
 from vary_proxy.store._aiocache import StoreUrlError, read_url
@@ -87,55 +88,19 @@ async def test_tls(opened: Opened, tmp_path: Path) -> None:
         server.kill()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[list[RedisServer]]:
-    """Three primaries that share the slots."""
-    nodes = []
-    for _ in range(3):
-        options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "1000")
-        nodes.append(RedisServer(tmp_path, *options, "--cluster-require-full-coverage", "no"))
-    try:
-        for node in nodes:
-            node.start()
-        yield nodes
-    finally:
-        for node in nodes:
-            node.kill()
-
-
-async def _join(nodes: list[RedisServer]) -> None:
-    clients = [Redis(port=node.port, decode_responses=True) for node in nodes]
-    for number, client in enumerate(clients):
-        first, last = 16384 * number // 3, 16384 * (number + 1) // 3 - 1
-        await client.execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        await client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
-        await client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[0].port)
-
-    async def joined() -> bool:
-        for client in clients:
-            info = await client.execute_command("CLUSTER", "INFO")
-            info = (
-                info
-                if isinstance(info, dict)
-                else dict(line.split(":", 1) for line in info.split("\r\n") if ":" in line)
-            )
-            if (info["cluster_state"], int(info["cluster_known_nodes"])) != ("ok", 3):
-                return False
-            if int(info["cluster_slots_assigned"]) != 16384:
-                return False
-        return True
-
-    await eventually(joined, 20)
-    for client in clients:
-        await client.aclose()
-
-
 async def test_a_cluster_of_three(
-    opened: Opened, cluster: list[RedisServer], monkeypatch: pytest.MonkeyPatch
+    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await _join(cluster)
-    url = f"redis+cluster://127.0.0.1:{cluster[1].port},127.0.0.1:{cluster[0].port}"
-    one, other = opened("redis", url=url), opened("redis", url=url)
+    cluster = Cluster(tmp_path)
+    try:
+        await asyncio.to_thread(cluster.start)
+        await _of_three(opened, cluster, monkeypatch)
+    finally:
+        cluster.kill()
+
+
+async def _of_three(opened: Opened, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = opened("redis", url=cluster.url), opened("redis", url=cluster.url)
     await story(one, other)
     keys = [b"/%d" % number for number in range(30)]
     for key in keys:
@@ -145,7 +110,7 @@ async def test_a_cluster_of_three(
         assert resource is not None
         assert await body_of(other, key, resource.variants[0]) == b"body of " + key
     holding = []
-    for node in cluster:
+    for node in cluster.nodes:
         async with Redis(port=node.port) as client:
             holding.append(await client.dbsize())
     assert all(holding), "resources spread over the nodes"
@@ -153,14 +118,14 @@ async def test_a_cluster_of_three(
     assert seen[-1].purged == len(keys)
     # One node goes: nobody is harmed, and when it is back all is used again.
     monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.3)
-    hurried = opened("redis", url=url, timeout=0.25).shared
-    cluster[2].kill()
+    hurried = opened("redis", url=cluster.url, timeout=0.25).shared
+    cluster.nodes[2].kill()
     started = time.perf_counter()
     for key in keys:
         await hurried.load(key)
         await hurried.purge(key)
     assert time.perf_counter() - started < 10
-    cluster[2].start()
+    cluster.nodes[2].start()
     for key in keys:
         await eventually(lambda key=key: _is_kept(one, key), 10)
 
@@ -179,14 +144,11 @@ async def test_sentinel_finds_the_new_primary_when_the_old_one_dies(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.5)
-    primary, replica = RedisServer(tmp_path), None
-    primary.start()
-    replica = RedisServer(tmp_path, "--replicaof", "127.0.0.1", str(primary.port))
-    replica.start()
-    sentinel = SentinelServer(tmp_path, primary.port)
-    sentinel.start()
+    watched = Watched(tmp_path)
     try:
-        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/main/0"
+        await asyncio.to_thread(watched.start)
+        primary, replica, sentinel = watched.primary, watched.replica, watched.sentinels[0]
+        url = watched.url
         one, other = opened("redis", url=url), opened("redis", url=url)
         await story(one, other)
         hurried = opened("redis", url=url, timeout=1.0)
@@ -205,8 +167,7 @@ async def test_sentinel_finds_the_new_primary_when_the_old_one_dies(
         await put(one, KEY, stored(B), b"new")
         await eventually(lambda: hurried.trusted, 10)
     finally:
-        for server in (sentinel, replica, primary):
-            server.kill()
+        watched.kill()
 
 
 async def _knows_a_replica(watch: Redis) -> bool:

@@ -31,6 +31,9 @@ STEPS = ["put"] * 5 + ["purge", "drop", "freshen", "add", "tag", "load"]
 Opened = Callable[..., LayeredStore]
 
 
+BARRIERS = (b"barrier 0", b"barrier 1", b"barrier 3")  # on each node of a cluster of three
+
+
 class Model:
     """What one store alone would hold."""
 
@@ -72,12 +75,15 @@ class Walk:
             worker.on_change.append(told.append)
 
     async def settle(self) -> None:
-        """Until every worker has heard of all that happened: notices come in order."""
+        """Until every worker has heard of all that happened: each node's notices come in order."""
         for told in self.told:
             told.clear()
         for worker in self.workers:
-            await worker.purge(b"barrier")
-        await eventually(lambda: all(told.count(b"barrier") >= 4 for told in self.told))
+            for barrier in BARRIERS:
+                await worker.purge(barrier)
+        await eventually(
+            lambda: all(told.count(one) >= 4 for told in self.told for one in BARRIERS)
+        )
 
     def response(self) -> StoredResponse:
         choice = self.random
@@ -130,11 +136,11 @@ class Walk:
                     assert await body_of(worker, key, one) == self.model.bodies[one.body.digest]
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 async def test_workers_agree_with_one_store_alone(
-    opened: Opened, redis_server: RedisServer, clock: Clock, seed: int
+    opened: Opened, redis_url: str, clock: Clock, seed: int
 ) -> None:
-    workers = [opened("redis", url=redis_server.url) for _ in range(3)]
+    workers = [opened("redis", url=redis_url) for _ in range(3)]
     for worker in workers:
         await worker.load(b"somebody asks")
     await eventually(lambda: all(worker.trusted for worker in workers))

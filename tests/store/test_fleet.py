@@ -24,10 +24,9 @@ V = b"origin\0https://a.example"
 Opened = Callable[..., LayeredStore]
 
 
-@pytest.fixture(params=["redis_server", "valkey_server"])
-def two(opened: Opened, request: pytest.FixtureRequest) -> tuple[FleetFlights, FleetFlights]:
-    server: RedisServer = request.getfixturevalue(request.param)
-    return tuple(opened("redis", url=server.url).flights for _ in range(2))  # type: ignore[return-value]
+@pytest.fixture
+def two(opened: Opened, redis_url: str) -> tuple[FleetFlights, FleetFlights]:
+    return tuple(opened("redis", url=redis_url).flights for _ in range(2))  # type: ignore[return-value]
 
 
 async def test_one_of_many_gets_the_flight(two: tuple[FleetFlights, FleetFlights]) -> None:

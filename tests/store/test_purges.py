@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.store.builders import KEY, found, put, stored
+from tests.store.conftest import SHARED
 from tests.store.servers import MemcachedServer, RedisServer
 from vary_proxy.core.message import Fields
 from vary_proxy.store import layout
@@ -19,14 +20,13 @@ A = b"https://a.example"
 Opened = Callable[..., LayeredStore]
 
 
-@pytest.fixture(params=["redis", "valkey", "memcached"])
+@pytest.fixture(params=SHARED)
 def many(request: pytest.FixtureRequest, opened: Opened) -> Callable[[], SharedStore]:
     """Opens workers, without memory, on one store."""
-    if request.param != "memcached":
-        server: RedisServer = request.getfixturevalue(f"{request.param}_server")
+    server = request.getfixturevalue(request.param)
+    if request.param != "memcached_server":
         return lambda: opened("redis", url=server.url).shared
-    other: MemcachedServer = request.getfixturevalue("memcached_server")
-    options = {"endpoint": "127.0.0.1", "port": other.port}
+    options = {"endpoint": "127.0.0.1", "port": server.port}
     return lambda: opened("aiocache", backend="aiocache.MemcachedCache", options=options).shared
 
 
@@ -119,10 +119,10 @@ async def test_freshening_after_a_soft_purge_by_tag_makes_it_usable_again(
 
 
 async def test_when_the_epochs_are_lost_everything_counts_as_purged(
-    opened: Opened, redis_server: RedisServer, namespace: str
+    opened: Opened, redis_url: str, namespace: str
 ) -> None:
     """Better cold than wrong: which tags were purged is not known any more."""
-    store = opened("redis", url=redis_server.url).shared
+    store = opened("redis", url=redis_url).shared
     await put(store, KEY, stored(A, cache_tag="news"))
     assert await store.purge_tag(b"sport")
     assert await found(store, KEY) is not None
@@ -131,10 +131,8 @@ async def test_when_the_epochs_are_lost_everything_counts_as_purged(
     assert await found(store, KEY) is None
 
 
-async def test_a_purge_by_prefix_tells_how_far_it_has_come(
-    opened: Opened, redis_server: RedisServer
-) -> None:
-    store = opened("redis", url=redis_server.url)
+async def test_a_purge_by_prefix_tells_how_far_it_has_come(opened: Opened, redis_url: str) -> None:
+    store = opened("redis", url=redis_url)
     for number in range(1200):
         await put(store, b"/img/%d" % number if number % 3 else b"/doc/%d" % number, stored(A))
     dry = [

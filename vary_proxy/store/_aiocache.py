@@ -1,4 +1,5 @@
-"""Imports aiocache and redis-py, with ``connecting.py`` alone, and knows what their versions do.
+"""Imports aiocache and redis-py, with ``connecting.py`` and ``clustering.py``, and knows what
+their versions do.
 
 aiocache 0.12 carries opaque bytes under a namespace: get, multi_get, set, add, delete. Three
 of its habits are undone here. Its ``timeout`` wraps every call in a task: it is off, and the
@@ -13,7 +14,6 @@ and Cluster, no retries (the breaker decides), and a pool that waits instead of 
 from __future__ import annotations
 
 import importlib
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,11 +22,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import aiocache
 import aiocache.serializers
 import redis.exceptions as failures
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from vary_proxy.store.breaker import WIDTH
+from vary_proxy.store.clustering import Cluster
 from vary_proxy.store.connecting import look_up_apart
 
 _SPARE = 8  # connections for the subscription and for probes, beside those of the breaker
@@ -59,7 +60,7 @@ class BytesCache(aiocache.RedisCache):  # type: ignore[misc]  # aiocache has no 
         raise TypeError("KEYS and FLUSHDB are not for servers that others use")
 
     async def _close(self, *args: Any, _conn: Any = None, **kwargs: Any) -> None:
-        await self.client.aclose()
+        await getattr(self.client, "end", self.client.aclose)()
         manager = getattr(getattr(self.client, "connection_pool", None), "sentinel_manager", None)
         for sentinel in () if manager is None else manager.sentinels:
             await sentinel.aclose()  # the client does not think of these
@@ -175,13 +176,8 @@ def connect(target: Target, deadline: float) -> Any:
         return Redis.from_pool(pool)
     if target.kind == "cluster":
         # Its retries are rounds through the topology after MOVED, not repetitions.
-        return RedisCluster(
-            startup_nodes=[_cluster_node(host, port) for host, port in target.nodes],
-            require_full_coverage=False,
-            max_connections=2 * (WIDTH + _SPARE),
-            **{**common, "retry": Retry(NoBackoff(), 2)},
-            **target.options,
-        )
+        more = {"retry": Retry(NoBackoff(), 2), "max_connections": 2 * (WIDTH + _SPARE)}
+        return Cluster(target.nodes, **{**common, **more, **target.options})
     options = dict(target.options)
     names = ("sentinel_username", "sentinel_password")
     own = {name[9:]: options.pop(name) for name in names if name in options}
@@ -210,24 +206,14 @@ def _common(deadline: float) -> dict[str, Any]:
     }
 
 
-def _cluster_node(host: str, port: int) -> Any:
-    from redis.asyncio.cluster import ClusterNode
-
-    return ClusterNode(host, port)
-
-
-def subscriber(target: Target, client: Any, deadline: float) -> tuple[Any, bool]:
+async def subscriber(target: Target, client: Any, deadline: float) -> tuple[Any, bool]:
     """A client that can subscribe, and whether it is to be closed afterwards.
 
     In a cluster every node hears every message: any primary will do.
     """
     if target.kind != "cluster":
         return client, False
-    nodes = client.get_primaries()
-    if not nodes:
-        raise ConnectionError("the cluster has no known primary")
-    node = random.choice(nodes)  # noqa: S311
-    return Redis(host=node.host, port=int(node.port), **_common(deadline), **target.options), True
+    return await client.any_primary(**_common(deadline), **target.options), True
 
 
 def kind_of(error: BaseException) -> str:

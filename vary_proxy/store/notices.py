@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class Notices:
 
     def __init__(
         self,
-        connect: Callable[[], tuple[Any, bool]],
+        connect: Callable[[], Awaitable[tuple[Any, bool]]],
         channel: str,
         sender: bytes,
         tasks: Tasks,
@@ -97,7 +97,8 @@ class Notices:
 
     async def _listen(self) -> Any:
         """Yields at every sign of life; raises when there is none."""
-        client, ours = self._connect()
+        async with asyncio.timeout(self._deadline):
+            client, ours = await self._connect()
         pubsub = client.pubsub()
         try:
             async with asyncio.timeout(self._deadline):

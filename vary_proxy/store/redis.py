@@ -195,6 +195,8 @@ class RedisDriver:
 
     async def ping(self, *, write: bool) -> None:
         key = self._key(layout.PROBE)
+        if self._target.kind == "cluster":  # what was asked in vain may have moved
+            await self.client.look()
         if write:
             await self.client.set(key, b"1", px=1000)
         else:
@@ -203,9 +205,9 @@ class RedisDriver:
     def kind_of(self, error: BaseException) -> str:
         return _aiocache.kind_of(error)
 
-    def subscriber(self) -> tuple[Any, bool]:
+    async def subscriber(self) -> tuple[Any, bool]:
         """A client to subscribe with, and whether it is to be closed afterwards."""
-        return _aiocache.subscriber(self._target, self.client, self._deadline)
+        return await _aiocache.subscriber(self._target, self.client, self._deadline)
 
     async def close(self) -> None:
         await self.cache.close()
