@@ -96,6 +96,7 @@ def pattern(*names: str) -> tuple[re.Pattern[bytes], ...]:
 def test_queries_by_rule(rule, target, like):
     policy = Policy(cache=CachePolicy(query=rule))
     assert key(request(b"GET", target), policy) == key(request(b"GET", like), policy)
+    assert key(request(b"GET", target), policy).endswith(b"\0" + like)  # purges go by it
 
 
 @pytest.mark.parametrize(
@@ -128,6 +129,20 @@ def test_capabilities_are_recognised(target, presigned):
     assert keys.is_presigned(target) is presigned
 
 
+@pytest.mark.parametrize(
+    ("target", "known"),
+    [
+        (b"/a?X-Amz-Signature=1&X-Amz-Date=2&b=c&d=e", b"/a?b=c&d=e"),
+        (b"/a?x-goog-signature=1&X-Goog-Expires=60", b"/a"),
+        (b"/a?AWSAccessKeyId=k&Expires=1&Signature=s&versionId=v", b"/a?versionId=v"),
+        (b"/a?x-id=GetObject&X-Amz-Signature=1", b"/a"),
+        (b"/a?signatures=1&xexpires=2&Signature=s", b"/a?signatures=1&xexpires=2"),
+    ],
+)
+def test_what_a_capability_is_otherwise_known_by(target, known):
+    assert keys.unsigned(target) == known
+
+
 def selected(name: bytes, *lines: bytes) -> bytes | None:
     given_fields = fields(*((name, line) for line in lines))
     ((_, value),) = keys.select([name], given_fields, None, exact_origin=True)
@@ -143,6 +158,7 @@ def selected(name: bytes, *lines: bytes) -> bytes | None:
         pytest.param(
             b"accept-encoding", [b"gzip;q=0.5"], [b"gzip ; q=0.5"], id="9110 12.4.2 space"
         ),
+        pytest.param(b"accept-language", [b"de;q=1"], [b"de\t;\tq=1"], id="9110 12.4.2 tab"),
         pytest.param(b"accept-language", [b"en-GB"], [b"EN-gb"], id="5646 2.1.1 case"),
         pytest.param(b"accept-language", [b"en, de"], [b" en ,   de"], id="9110 5.6.1 space"),
         pytest.param(
@@ -172,6 +188,10 @@ def test_4_1_values_that_mean_the_same(name, one, other):
         pytest.param(b"access-control-request-method", [b"PUT"], [b"put"], id="a method's case"),
         pytest.param(b"accept-encoding", [b"gzip"], [b"gzip;q=0"], id="a weight"),
         pytest.param(b"accept-encoding", [], [b""], id="no encodings, and nothing said"),
+        pytest.param(b"accept-encoding", [b"g zip"], [b"gzip"], id="white space within a coding"),
+        pytest.param(b"accept-encoding", [b"br\tx"], [b"brx"], id="a tab within a coding"),
+        pytest.param(b"accept-language", [b"d e, en"], [b"de, en"], id="white space within a tag"),
+        pytest.param(b"accept-language", [b"de;q=0. 5"], [b"de;q=0.5"], id="within a weight"),
         pytest.param(b"accept", [b"text/html"], [b"TEXT/HTML"], id="left to the origin"),
         pytest.param(b"cookie", [b"a=1; b=2"], [b"b=2; a=1"], id="cookies"),
     ],
