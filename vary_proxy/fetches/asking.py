@@ -81,6 +81,24 @@ def in_blocks(ask: Ask) -> Ask:
     return ask if wanted is None else replace(ask, slot=blocks.slot(wanted) or b"")
 
 
+def is_its_part(ask: Ask, draft: StoredResponse, length: int | None) -> bool:
+    """False for a part, of *length* bytes, that is not the very one *ask* is for.
+
+    Ranges that lie in the same blocks share a flight. Where the origin sent less than these,
+    the answer is to the range of whoever opened it.
+    """
+    if draft.part is None:
+        return True
+    wanted = ranges.specs(ask.request.fields.combined(b"range") or b"")
+    if length is None or wanted is None or len(wanted) != 1:
+        return False
+    first, stop = draft.part.first, draft.part.first + length
+    total = draft.part.total
+    if total is None:
+        return wanted[0] == (first, stop - 1)
+    return ranges.resolve(wanted, total) == (ranges.Span(first, stop),)
+
+
 def may_share(ask: Ask) -> bool:
     """False for a request whose answer could never be another's."""
     fields = ask.request.fields

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Protocol
 from vary_proxy.core import reuse
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Resource, StoredResponse
+from vary_proxy.fetches import asking
 from vary_proxy.fetches.along import Along, Followed
 from vary_proxy.fetches.asking import Ask
 from vary_proxy.fetches.leading import Lead
@@ -127,6 +128,8 @@ class Convoy:
         """The flight followed, as one of ours; None: it does not fit *ask*."""
         draft = followed.draft
         if ask.select(draft.names) != draft.selecting:
+            return None
+        if not asking.is_its_part(ask, draft, followed.headway.length):
             return None
         if draft.received < began and not self._is_usable(ask, Resource((draft,))):
             return None

@@ -82,6 +82,7 @@ class Riding:
         match landing:
             case Landed(draft, _, spool):
                 fits = ask.select(draft.names) == draft.selecting and spool.joinable
+                fits = fits and asking.is_its_part(ask, draft, spool.length)
                 return landing if fits and (not late or self._is_usable(ask, draft)) else None
             case Found(stored) | Opened(stored):
                 return landing if ask.select(stored.names) == stored.selecting else None
