@@ -86,6 +86,11 @@ class Half:
         writer.close()
 
 
+def _interruptible() -> None:
+    """Hear Ctrl-C, also where the tests run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 async def test_an_interrupted_purge_shows_a_bar_on_a_terminal_and_says_what_was_done() -> None:
     half = Half()
     server = await asyncio.start_server(half.answer, "127.0.0.1", 0)
@@ -98,6 +103,7 @@ async def test_an_interrupted_purge_shows_a_bar_on_a_terminal_and_says_what_was_
             stdout=asyncio.subprocess.PIPE,
             stderr=end,
             env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+            preexec_fn=_interruptible,
         )
         os.close(end)
         shown = b""
