@@ -141,7 +141,7 @@ class Flights:
 
     _by_name: dict[bytes, Flight] = field(default_factory=dict)
     _by_key: dict[bytes, set[Flight]] = field(default_factory=dict)
-    _unstorable: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
+    _unstorable: OrderedDict[int, float] = field(default_factory=OrderedDict)  # by hash of key
 
     def find(self, name: bytes) -> Flight | None:
         return self._by_name.get(name)
@@ -188,16 +188,16 @@ class Flights:
         return tuple(self._by_key)
 
     def remember_unstorable(self, key: bytes, now: float) -> None:
-        self._unstorable[key] = now + _REMEMBERED_SECONDS
-        self._unstorable.move_to_end(key)
+        self._unstorable[hash(key)] = now + _REMEMBERED_SECONDS
+        self._unstorable.move_to_end(hash(key))
         if len(self._unstorable) > _REMEMBERED_MOST:
             self._unstorable.popitem(last=False)
 
     def forget_unstorable(self, key: bytes) -> None:
-        self._unstorable.pop(key, None)
+        self._unstorable.pop(hash(key), None)
 
     def is_unstorable(self, key: bytes, now: float) -> bool:
-        until = self._unstorable.get(key)
+        until = self._unstorable.get(hash(key))
         return until is not None and now < until
 
     def __len__(self) -> int:

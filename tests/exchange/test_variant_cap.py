@@ -104,3 +104,16 @@ async def test_beyond_the_cap_those_who_ask_at_once_still_share_one_fetch(
     assert [reply.body for reply in replies] == [b"b"] * 5
     assert not any("stored" in reply.cache_status for reply in replies)
     assert edge.origin.asked == 2
+
+
+async def test_long_selecting_values_take_no_more_room_than_there_is() -> None:
+    """What a client sends is kept with what it was answered, so it counts (§4.1)."""
+    edge = Edge(max_bytes=1 << 20)
+    long = b",".join(b"x-%d" % number for number in range(2_000))
+    for number in range(200):
+        edge.origin.replies(200, cache_control=b"max-age=60", body=b"x")
+        await edge.get(f"/{number}", access_control_request_headers=long)
+    held = list(map(edge.store.look, edge.store.keys()))
+    values = [value for one in held if one for _, value in one.variants[0].selecting if value]
+    assert len(values) > 10
+    assert sum(map(len, values)) < 1 << 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.store.builders import stored
 from vary_proxy.core.stored import Resource
 from vary_proxy.store import known as module
@@ -34,6 +36,26 @@ def test_that_there_is_nothing_is_known_without_pushing_anything_out() -> None:
     assert known.get(b"20000") is ONE
     known.pop(b"20000")
     assert known.get(b"20000") is None
+
+
+def test_that_there_is_nothing_is_known_of_long_keys_too_without_growing() -> None:
+    known = Known(5_000)
+    for number in range(2_000):
+        known.put(b"%8d" % number * 1024, Resource())
+    assert sum(map(len, known._nothing)) <= module._NOTHING_BYTES
+    assert known.get(b"%8d" % 1999 * 1024) == Resource()
+    known.pop(b"%8d" % 1999 * 1024)
+    assert known._nothing_bytes == sum(map(len, known._nothing))
+    known.clear()
+    assert known._nothing_bytes == 0
+
+
+def test_long_selecting_values_count() -> None:
+    known = Known(100_000)
+    for number in range(100):
+        one = replace(stored(), selecting=((b"origin", b"x" * 16_000),))
+        known.put(b"%d" % number, Resource((one,)))
+    assert len(known) <= 6
 
 
 def test_resources_are_found_by_tag_as_long_as_they_bear_it() -> None:

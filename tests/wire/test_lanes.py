@@ -414,6 +414,16 @@ async def test_what_the_fast_lane_knows_is_bounded(pair: Pair) -> None:
     assert len(line.answers) <= 64
 
 
+async def test_the_fast_lane_keeps_no_long_values(pair: Pair) -> None:
+    hot = pair.apps[0].hot
+    for _ in range(3):
+        fast, full = await pair.both(
+            get("/b", Origin="https://a.example", Cookie="a=" + "x" * 5000)
+        )
+        assert fast == full
+    assert hot.find(b"http", b"edge.example", b"GET /b HTTP/1.1") is None
+
+
 async def test_a_purge_reaches_the_fast_lane(pair: Pair) -> None:
     for _ in range(3):
         await pair.both(get())

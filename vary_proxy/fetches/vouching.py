@@ -25,24 +25,24 @@ def has_family(fields: Fields) -> bool:
 class Vouching:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._carry: OrderedDict[bytes, None] = OrderedDict()
+        self._carry: OrderedDict[int, None] = OrderedDict()  # hashes: keys may be long
         self._bare: dict[str, float] = {}
 
     def carries(self, key: bytes) -> None:
         """A 304 for this resource had the family."""
-        self._carry[key] = None
-        self._carry.move_to_end(key)
+        self._carry[hash(key)] = None
+        self._carry.move_to_end(hash(key))
         if len(self._carry) > _MOST:
             self._carry.popitem(last=False)
 
     def is_believed(self, key: bytes) -> bool:
         """True when a 304 for this resource without the family is a refusal."""
-        return key in self._carry
+        return hash(key) in self._carry
 
     def is_bare(self, origin: str, key: bytes) -> None:
         """A 304 left out the family that the whole answer to the same question had."""
         self._bare[origin] = self._clock() + _BARE_SECONDS
-        self._carry.pop(key, None)
+        self._carry.pop(hash(key), None)
 
     def fills(self, origin: str) -> bool:
         """True unless this origin's 304s are known to leave out the family."""

@@ -24,6 +24,7 @@ from vary_proxy.replying.replies import Walk
 
 _MOST_URLS = 4096
 _MOST_A_URL = 64
+_MOST_BYTES = 8 << 20
 _LONGEST_BODY = 4096
 
 
@@ -85,6 +86,7 @@ class Kept:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._urls: OrderedDict[bytes, OrderedDict[Selecting, _Kept]] = OrderedDict()
+        self._bytes = 0
         self._era = 0  # goes on with every purge
 
     def find(self, walk: Walk, key: bytes) -> Reply | None:
@@ -98,7 +100,7 @@ class Kept:
         if _selected(tuple(name for name, _ in kept.varies), walk.request) != kept.varies:
             return None
         if now >= kept.expires:
-            del found[selecting]
+            self._drop(key, selecting)
             return None
         self._urls.move_to_end(key)
         found.move_to_end(selecting)
@@ -140,16 +142,35 @@ class Kept:
         """Drop what is kept for primary keys that *match*, and keep nothing that is under way."""
         self._era += 1
         for key in filter(matches, tuple(self._urls)):
-            del self._urls[key]
+            self._forget(key)
 
     def _put(self, key: bytes, selecting: Selecting, kept: _Kept) -> None:
+        if selecting in self._urls.get(key, ()):
+            self._drop(key, selecting)
         found = self._urls.setdefault(key, OrderedDict())
-        found[selecting] = kept
-        if len(found) > _MOST_A_URL:
-            found.popitem(last=False)
         self._urls.move_to_end(key)
-        if len(self._urls) > _MOST_URLS:
-            self._urls.popitem(last=False)
+        found[selecting] = kept
+        self._bytes += _cost(key, selecting, kept)
+        if len(found) > _MOST_A_URL:
+            self._drop(key, next(iter(found)))
+        while len(self._urls) > _MOST_URLS or self._bytes > _MOST_BYTES:
+            self._forget(next(iter(self._urls)))
+
+    def _drop(self, key: bytes, selecting: Selecting) -> None:
+        self._bytes -= _cost(key, selecting, self._urls[key].pop(selecting))
+        if not self._urls[key]:
+            del self._urls[key]
+
+    def _forget(self, key: bytes) -> None:
+        for selecting in tuple(self._urls[key]):
+            self._drop(key, selecting)
+
+
+def _cost(key: bytes, selecting: Selecting, kept: _Kept) -> int:
+    """About the bytes that a kept answer takes."""
+    told = sum(len(value or b"") for _, value in (*selecting, *kept.varies))
+    fields = sum(len(name) + len(value) + 120 for name, value in kept.fields.items)
+    return 1024 + len(key) + told + fields + len(kept.body)
 
 
 async def _short_body(reply: Reply) -> bytes | None:

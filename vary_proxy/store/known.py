@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from vary_proxy.core.stored import Resource
+from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.store import tags
 from vary_proxy.store.slot import Slot
 
 _OVERHEAD = 250  # bytes that an entry costs, and each of its variants
 _FIELD = 110
 _MOST_NOTHING = 20_000
+_NOTHING_BYTES = 4 << 20
 _NOTHING = Resource()
 
 
@@ -26,6 +27,7 @@ class Known:
         self._resources: OrderedDict[bytes, tuple[Resource, int]] = OrderedDict()
         self._slots: dict[bytes, Slot] = {}  # those that somebody has asked for
         self._nothing: OrderedDict[bytes, None] = OrderedDict()
+        self._nothing_bytes = 0  # of these keys
         self._tagged: dict[bytes, set[bytes]] = {}
 
     def __len__(self) -> int:
@@ -51,8 +53,9 @@ class Known:
         self.pop(key)
         if not resource.variants:
             self._nothing[key] = None
-            if len(self._nothing) > _MOST_NOTHING:
-                self._nothing.popitem(last=False)
+            self._nothing_bytes += len(key)
+            while len(self._nothing) > _MOST_NOTHING or self._nothing_bytes > _NOTHING_BYTES:
+                self._nothing_bytes -= len(self._nothing.popitem(last=False)[0])
             return
         cost = _cost(key, resource)
         self._resources[key] = (resource, cost)
@@ -63,7 +66,9 @@ class Known:
             self.pop(next(iter(self._resources)))
 
     def pop(self, key: bytes) -> None:
-        self._nothing.pop(key, None)
+        if key in self._nothing:
+            del self._nothing[key]
+            self._nothing_bytes -= len(key)
         held = self._resources.pop(key, None)
         if held is None:
             return
@@ -91,6 +96,7 @@ class Known:
             self._end(key)
         self._resources.clear()
         self._nothing.clear()
+        self._nothing_bytes = 0
         self._tagged.clear()
         self.bytes = 0
 
@@ -98,8 +104,17 @@ class Known:
 def _cost(key: bytes, resource: Resource) -> int:
     cost = _OVERHEAD + len(key)
     for one in resource.variants:
-        cost += _OVERHEAD + sum(len(n) + len(v) + _FIELD for n, v in one.fields.items)
+        cost += _OVERHEAD + fields_cost(one, _FIELD)
     return cost
+
+
+def fields_cost(stored: StoredResponse, each: int) -> int:
+    """Bytes that the fields of *stored* take, at *each* beside their content.
+
+    The selecting values count too: a client may make them as long as a head may be.
+    """
+    told = sum(len(name) + len(value) + each for name, value in stored.fields.items)
+    return told + sum(len(value) for _, value in stored.selecting if value is not None)
 
 
 def _tags(resource: Resource) -> set[bytes]:

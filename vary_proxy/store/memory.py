@@ -14,6 +14,7 @@ from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store.base import Content, StoreStats
+from vary_proxy.store.known import fields_cost
 from vary_proxy.store.memoryblocks import MemoryBlocks
 from vary_proxy.store.memorywriter import MemoryWriter
 from vary_proxy.store.queues import Queues
@@ -230,7 +231,7 @@ class MemoryStore:
 
 
 def _cost(stored: StoredResponse) -> int:
-    return _OVERHEAD + sum(len(name) + len(value) + 120 for name, value in stored.fields.items)
+    return _OVERHEAD + fields_cost(stored, 120)
 
 
 def _cut(chunks: Sequence[bytes], start: int, stop: int) -> list[Buffer]:
