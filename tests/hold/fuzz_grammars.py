@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.hold import fuzzing, grammars, readers
+from tests.hold import fuzz_config, fuzzing, grammars, grammars_config, readers
 from tests.hold.grammars import Message
 from tests.hold.readers import Read, Reading
 from vary_proxy.core.forwarding import HOP_BY_HOP, Hop, believed, to_origin
@@ -325,6 +325,7 @@ GRAMMARS: dict[str, Grammar] = {
         a_chunked_body,
     ),
     "answers": Grammar(st.tuples(grammars.answers(), st.booleans()), an_answer),
+    "files": Grammar(grammars_config.files(), fuzz_config.a_file),
 }
 
 
@@ -335,25 +336,25 @@ class Found(Exception):
 def run(
     grammar: Grammar, seconds: float, number: int, *, most: int | None = None
 ) -> fuzzing.Report:
-    """Draws inputs for *seconds*, or *most* of them. Raises Found."""
+    """Draws inputs for *seconds*, or *most* of them, and then shrinks none. Raises Found."""
     ends = time.monotonic() + seconds
     seen: set[int] = set()
     count = 0
     while count == 0 or (most is None and time.monotonic() < ends):
-        drawn = _round(grammar, number + count, most or 200, seen)
+        drawn = _round(grammar, number + count, most, seen)
         count += drawn
     return fuzzing.Report(count, len(seen))
 
 
-def _round(grammar: Grammar, number: int, most: int, seen: set[int]) -> int:
+def _round(grammar: Grammar, number: int, most: int | None, seen: set[int]) -> int:
     count = 0
 
     @seed(number)
     @settings(
-        max_examples=most,
+        max_examples=most or 200,
         deadline=None,
         database=None,
-        phases=(Phase.generate, Phase.shrink),
+        phases=(Phase.generate,) if most else (Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )

@@ -10,6 +10,7 @@ import pytest
 from tests.hold import fuzz_coverage, fuzz_fields, fuzz_grammars, fuzz_parsers, fuzzing
 from tests.hold.fuzz_grammars import GRAMMARS, Found
 from tests.hold.fuzz_parsers import TARGETS, run
+from vary_proxy.configuration import showing
 from vary_proxy.core import framing, wire
 from vary_proxy.origins import httpreader
 
@@ -66,6 +67,7 @@ PLANTED = {
     "requests": (wire, "_persists", lambda fields, version: True),
     "chunks": (framing, "_size", any_size),
     "answers": (httpreader, "_length", first_length),
+    "files": (showing, "_quoted", lambda word: word),
 }
 
 

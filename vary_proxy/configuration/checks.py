@@ -117,6 +117,8 @@ def _origins(settings: Settings, places: Places) -> Iterator[Finding]:
         path = f"origins.{name}.addressing"
         if path in places and origin.bucket is None:
             yield path, "there is no bucket to address", "add bucket: NAME, or leave it out"
+        if not origin.urls:
+            yield f"origins.{name}", "no URL to ask", "add url: http://host:port"
         yield from _bucket(f"origins.{name}", origin)
         yield from _tls(f"origins.{name}.tls", origin.tls)
 

@@ -72,13 +72,18 @@ def written_size(size: int) -> str:
 
 def written_duration(seconds: float) -> str:
     """*seconds* as it is written in a file: ``250ms``, ``5s``, ``1h``."""
-    if not seconds:
-        return "0"
-    milliseconds = round(seconds * 1000, 3)
-    for unit in ("d", "h", "m", "s"):
-        if milliseconds % (_SECONDS[unit] * 1000) == 0:
-            return f"{milliseconds / (_SECONDS[unit] * 1000):.0f}{unit}"
-    return f"{milliseconds:g}ms"
+    whole, _, rest = f"{seconds:.9f}".partition(".")
+    thousandths, finer = rest[:3], rest[3:].rstrip("0")
+    if not thousandths.strip("0") and not finer:
+        return _whole_seconds(int(whole))
+    # A number in a file has nine digits at most.
+    first, short = ("", whole) if len(whole) <= 6 else (_whole_seconds(int(whole)), "")
+    return f"{first}{int(short + thousandths)}{'.' + finer if finer else ''}ms"
+
+
+def _whole_seconds(seconds: int) -> str:
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % int(_SECONDS[unit]) == 0)
+    return f"{seconds // int(_SECONDS[unit])}{unit}" if seconds else "0"
 
 
 def positive(text: str) -> int:
@@ -267,10 +272,6 @@ def name_match(text: str) -> str:
     return text
 
 
-def text(text: str) -> str:
-    return text
-
-
 KINDS: dict[str, Callable[[str], Any]] = {
     "duration": duration,
     "size": size,
@@ -282,8 +283,8 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "address_or_off": address_or_off,
     "origin_url": origin_url,
     "secret_url": secret_url,
-    "secret": text,
-    "cors_origin": text,  # judged by core.corspolicy
+    "secret": str,
+    "cors_origin": str,  # judged by core.corspolicy
     "host_rule": host_rule,
     "origin_header": origin_header,
     "label": label,

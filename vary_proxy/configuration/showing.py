@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -64,7 +65,9 @@ def _complete(settings: Settings) -> Defaults:
         said,
         vary=VaryRule(
             mode=vary.mode or VaryMode.REPAIR,
-            headers=vary.headers or tuple(name.decode() for name in CORS_VARY),
+            headers=tuple(name.decode() for name in CORS_VARY)
+            if vary.headers is None
+            else vary.headers,
         ),
         cors=CorsRule(
             policy=cors.policy,
@@ -92,7 +95,7 @@ def _mapping(value: msgspec.Struct, path: str, private: frozenset[str]) -> dict[
     first = [key for key in ("name", "match") if key in known and isinstance(value, Rule)]
     for key in dict.fromkeys((*first, *known)):
         held, hint = getattr(value, key), known[key]
-        if (held is None and key != "address") or (path and held in ({}, ())):
+        if (held is None and key != "address") or (path and _is_unsaid(value, key)):
             continue
         if isinstance(value, Origin) and key == "addressing" and value.bucket is None:
             continue
@@ -101,6 +104,17 @@ def _mapping(value: msgspec.Struct, path: str, private: frozenset[str]) -> dict[
         here = f"{path}.{key}" if path else key
         found[key] = MASK if _is_in(here, private) else _written(held, hint, here, private)
     return found
+
+
+def _is_unsaid(value: msgspec.Struct, key: str) -> bool:
+    """True for what is empty when nothing is said of it; elsewhere to say so has a meaning."""
+    return getattr(value, key) in ({}, ()) and key in _empty_by_default(type(value))
+
+
+@cache
+def _empty_by_default(cls: type[msgspec.Struct]) -> frozenset[str]:
+    fields = msgspec.structs.fields(cls)
+    return frozenset(one.name for one in fields if one.default == () or one.default_factory is dict)
 
 
 def _written(value: Any, hint: Any, path: str, private: frozenset[str]) -> Any:
@@ -153,6 +167,8 @@ def _scalar(value: Any, kind: str) -> Any:
         return written_size(value)
     if kind == "workers":
         return value or "auto"
+    if kind == "share":
+        return f"{value:.6f}".rstrip("0").rstrip(".")
     if isinstance(value, Enum):
         return value.value
     return value if isinstance(value, bool | int | str) else str(value)
@@ -238,13 +254,22 @@ def _flow(value: Any) -> str:
         return f"[{', '.join(map(_flow, value))}]"
     if isinstance(value, dict):
         return "{}"
-    return json.dumps(value) if isinstance(value, bool) else _quoted(str(value))
+    if isinstance(value, bool):
+        return json.dumps(value)
+    return _quoted(str(value).replace("${", "$${"))  # a value that was filled in is not a reference
 
 
 def _quoted(word: str) -> str:
     """*word* as a YAML scalar, in quotes where it needs them."""
     safe = re.fullmatch(r"[A-Za-z0-9_/.][A-Za-z0-9_/.+-]*(:[A-Za-z0-9_/.+-]+)*", word)
-    return word if safe and word.lower() not in _WORDS else json.dumps(word, ensure_ascii=False)
+    if safe and word.lower() not in _WORDS:
+        return word
+    return "".join(map(_readable, json.dumps(word, ensure_ascii=False)))
+
+
+def _readable(character: str) -> str:
+    """*character*, escaped where YAML forbids it even in quotes."""
+    return character if character.isprintable() else f"\\U{ord(character):08x}"
 
 
 _WORDS = frozenset(("null", "true", "false"))
