@@ -120,3 +120,23 @@ async def test_what_fails_at_the_other_end_is_counted_and_not_repeated(make: Mak
     assert await one.tell("say", b"a", b"all") == ([], 1)
     await asyncio.sleep(0.3)
     assert tries == [b"a"]
+
+
+async def test_what_stands_for_too_much_is_not_lost_behind_what_was_being_told(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_MOST_OWED", 3)
+    one = make("1", "2")
+    told: list[bytes] = []
+
+    async def telling(address: str, verb: str, said: bytes) -> bytes:
+        told.append(said)
+        if said == b"0":
+            for number in range(1, 4):
+                one._owe(address, verb, b"%d" % number, b"all")
+        return b""
+
+    monkeypatch.setattr(one, "_one", telling)
+    one._owe("2", "say", b"0", b"all")
+    await one._tasks.settle()
+    assert told == [b"0", b"all"]

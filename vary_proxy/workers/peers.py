@@ -98,8 +98,12 @@ class Peers:
     async def _repay(self, address: bytes | str, owed: list[tuple[str, bytes]]) -> None:
         while owed:
             await asyncio.sleep(_AGAIN)
-            while owed and not isinstance(await self._one(address, *owed[0]), _Unsaid):
-                owed.pop(0)
+            while owed:
+                one = owed[0]
+                if isinstance(await self._one(address, *one), _Unsaid):
+                    break
+                if owed[0] is one:  # else too much has gathered meanwhile, and stands for it
+                    owed.pop(0)
         self._owed.pop(address, None)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
