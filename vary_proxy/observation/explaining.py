@@ -154,10 +154,6 @@ def _on_error(seconds: float | None) -> str:
     return "1d without a connection, 0" if seconds is None else written_duration(seconds)
 
 
-def _without_answer(window: float | None) -> str:
-    return "1d without a connection, 0s on 5xx" if window is None else written_duration(window)
-
-
 def _lifetime(ttl: TtlPolicy, *, heuristic: bool) -> str:
     said = [
         f"{f'{status}xx' if status < 10 else status}: {written_duration(seconds)}"
