@@ -21,7 +21,16 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from tests.hold import fuzz_config, fuzzing, grammars, grammars_config, readers
+from tests.hold import (
+    fuzz_config,
+    fuzz_records,
+    fuzz_values,
+    fuzzing,
+    grammars,
+    grammars_config,
+    grammars_values,
+    readers,
+)
 from tests.hold.grammars import Message
 from tests.hold.readers import Read, Reading
 from vary_proxy.core.forwarding import HOP_BY_HOP, Hop, believed, to_origin
@@ -325,6 +334,8 @@ GRAMMARS: dict[str, Grammar] = {
         a_chunked_body,
     ),
     "answers": Grammar(st.tuples(grammars.answers(), st.booleans()), an_answer),
+    "values": Grammar(grammars_values.ANY, fuzz_values.a_value),
+    "records": Grammar(fuzz_records.RECORDS, fuzz_records.a_record),
     "files": Grammar(grammars_config.files(), fuzz_config.a_file),
 }
 

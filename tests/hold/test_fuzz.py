@@ -11,8 +11,9 @@ from tests.hold import fuzz_coverage, fuzz_fields, fuzz_grammars, fuzz_parsers, 
 from tests.hold.fuzz_grammars import GRAMMARS, Found
 from tests.hold.fuzz_parsers import TARGETS, run
 from vary_proxy.configuration import showing
-from vary_proxy.core import framing, wire
+from vary_proxy.core import framing, syntax, wire
 from vary_proxy.origins import httpreader
+from vary_proxy.store import codec
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.__name__)
@@ -67,6 +68,8 @@ PLANTED = {
     "requests": (wire, "_persists", lambda fields, version: True),
     "chunks": (framing, "_size", any_size),
     "answers": (httpreader, "_length", first_length),
+    "values": (syntax, "members", lambda value: value.split(b",")),
+    "records": (codec, "_plausible", lambda record: True),
     "files": (showing, "_quoted", lambda word: word),
 }
 
