@@ -177,7 +177,7 @@ def test_wrong_usage_is_status_2(
 
 def test_not_reached_is_status_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert status(["warm", "/a", "--through", "http://127.0.0.1:9"]) == 3
-    assert "refused" in capsys.readouterr().err
+    assert "nothing listens there" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

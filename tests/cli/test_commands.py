@@ -102,8 +102,11 @@ def test_help_lists_every_command_and_imports_none() -> None:
         (
             ["explain", "GET", "/", "-c", "good.yaml", "--live", "--via", "http://127.0.0.1:1"],
             3,
-            "cannot reach",
+            "cannot reach http://127.0.0.1:1: nothing listens there",
         ),
+        (["stats", "--admin", "http://127.0.0.1:1"], 3, "--set admin.address=127.0.0.1:8082"),
+        (["reload", "--admin", "unix:/none"], 3, "cannot reach unix:/none: nothing listens there"),
+        (["health", "--probes", "http://127.0.0.1:1"], 3, "is the proxy running?"),
         (["completion", "tcsh"], 2, "'tcsh' is not one of"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -118,6 +121,48 @@ def test_what_is_wrong_is_told_plainly(
     assert found.stdout == (
         "good.yaml: valid\n" if "good.yaml" in args and "validate" in args else ""
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "out", "err"),
+    [
+        (GOOD, 0, "stdin: valid\n", ""),
+        (BAD, 1, "", "stdin:2:9: store.typ: unknown key; did you mean type?"),
+    ],
+)
+def test_validate_reads_stdin(
+    text: str, expected: int, out: str, err: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    found = run("validate", "-")
+    assert (found.returncode, found.stdout) == (expected, out)
+    assert err in found.stderr
+
+
+def test_validate_tells_of_certificates_that_are_not_there(tmp_path: Path) -> None:
+    (tmp_path / "tls.yaml").write_text(
+        "version: 1\norigins: {m: {url: https://a, tls: {ca: ca.pem}}}\n"
+        "listen: [{address: '127.0.0.1:1', tls: {cert: /none/tls.crt, key: tls.yaml}}]\n"
+    )
+    found = run("validate", "tls.yaml", cwd=tmp_path)
+    assert (found.returncode, found.stdout) == (0, "tls.yaml: valid\n")
+    rest = "; run will not start without it"
+    assert found.stderr.splitlines() == [
+        "warning: tls.yaml:3:47: listen[0].tls.cert: there is no file /none/tls.crt" + rest,
+        "warning: tls.yaml:2:41: origins.m.tls.ca: there is no file ca.pem" + rest,
+    ]
+
+
+def test_ctrl_c_while_the_program_is_loaded_ends_it_quietly(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "vary_proxy", "version"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def test_validate_says_so_and_can_say_it_as_json(file: Path) -> None:

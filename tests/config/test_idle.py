@@ -32,6 +32,24 @@ def test_so_it_is_when_a_flag_says_it() -> None:
 
 
 @pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("{path: '/**'}", "{path: /img/*}", True),
+        ("{path: [/a, /b]}", "{path: /b, methods: PUT}", True),
+        ("{host: a.example}", "{host: a.example, query: {x: '*'}}", True),
+        ("{path: /a}", "{path: [/a, /b]}", False),
+        ("{path: '/**', methods: GET}", "{path: /a}", False),
+        ("{path: '/**', headers: {X-A: '*'}}", "{path: /a}", False),
+        ("{path: /img/**}", "{path: '/**'}", False),
+    ],
+)
+def test_a_rule_behind_one_that_takes_all_is_told(first: str, second: str, told: bool) -> None:
+    found = warnings(f"rules:\n  - match: {first}\n  - match: {second}\n")
+    what = "is never reached: rules[0] matches all that it does; put it before rules[0]"
+    assert found == ([f"v.yaml:5:5: rules[1]: {what}"] if told else [])
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
         (

@@ -90,8 +90,14 @@ def _head(admin: str, body: Mapping[str, Any] | None) -> tuple[dict[str, str], b
 
 
 def _unreachable(admin: str, error: Exception) -> click.exceptions.Exit:
-    click.echo(f"cannot reach {admin}: {error or type(error).__name__}", err=True)
+    click.echo(unreachable(admin, error), err=True)
     return click.exceptions.Exit(UNREACHABLE)
+
+
+def unreachable(admin: str, error: Exception) -> str:
+    """That *admin* was not reached, why, and what to do."""
+    remedy = "run the proxy with --set admin.address=127.0.0.1:8082, or say where by --admin"
+    return f"cannot reach {admin}: {live.why(error)}; {remedy}"
 
 
 def _let_in(admin: str, status: int, told: Any) -> int:

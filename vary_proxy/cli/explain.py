@@ -86,5 +86,5 @@ def _ask(proxy: str, request: Request) -> dict[str, Any] | None:
     try:
         return live.ask(proxy, request)
     except (OSError, ValueError) as error:
-        click.echo(f"cannot reach {proxy}: {error}", err=True)
+        click.echo(f"cannot reach {proxy}: {live.why(error)}", err=True)
         return None

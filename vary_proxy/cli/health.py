@@ -23,7 +23,7 @@ def command(ready: bool, probes: str | None, **given: Any) -> int:
     try:
         status, text = live.exchange(where, "GET", "/readyz" if ready else "/livez", {}, None)
     except (OSError, ValueError) as error:
-        click.echo(f"cannot reach {where}: {error}", err=True)
+        click.echo(f"cannot reach {where}: {live.why(error)}; is the proxy running?", err=True)
         return 3
     click.echo(text.strip())
     return 0 if status == 200 else 1

@@ -62,6 +62,14 @@ def ask(proxy: str, request: Request) -> dict[str, Any]:
         connection.close()
 
 
+def why(error: Exception) -> str:
+    """What kept a server from being reached, in words."""
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return "nothing listens there"
+    told = error.strerror if isinstance(error, OSError) else None
+    return told or str(error) or type(error).__name__
+
+
 def connect(proxy: str, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
     """A connection, to be made when it is used; *timeout* in seconds. Raises ValueError."""
     if proxy.startswith("unix:"):

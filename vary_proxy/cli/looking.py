@@ -38,8 +38,7 @@ def stream(admin: str, path: str, timeout: float) -> Iterator[http.client.HTTPRe
                 return
             said = control.said(json.loads(response.read(1 << 16)))
     except (OSError, ValueError, http.client.HTTPException) as error:
-        why = str(error) or type(error).__name__
-        raise Refused(f"cannot reach {admin}: {why}", control.UNREACHABLE) from None
+        raise Refused(control.unreachable(admin, error), control.UNREACHABLE) from None
     remedy = f"; set {control.TOKEN}" if response.status in (401, 403) else ""
     raise Refused(f"refused by {admin}: {said}{remedy}", 2 if response.status == 400 else 1)
 

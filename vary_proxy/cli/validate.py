@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vary_proxy.cli.options import file_of, tell
-from vary_proxy.config import load
+from vary_proxy.config import Loaded, load, loads
 from vary_proxy.configuration.problems import ConfigError, Problem
+from vary_proxy.configuration.yaml12 import MAX_BYTES
+
+_STDIN = "stdin"
 
 
 @click.command("validate")
@@ -20,14 +25,14 @@ from vary_proxy.configuration.problems import ConfigError, Problem
 def command(files: tuple[str, ...], path: str | None, as_json: bool) -> int:
     """Check configuration files; every error at once, with its line and its remedy.
 
-    Without FILE, the one that run would read. Variables of the environment count as they
-    would for run.
+    Without FILE, the one that run would read; - is stdin. Variables of the environment count
+    as they would for run.
     """
     names = files or (file_of({"path": path}) or "vary-proxy.yaml",)
-    missing = [name for name in names if not Path(name).exists()]
+    missing = [name for name in names if name != "-" and not Path(name).exists()]
     if missing:
         raise click.UsageError(f"there is no file {missing[0]}")
-    found = {name: _problems(name) for name in names}
+    found = {_STDIN if name == "-" else name: _problems(name) for name in names}
     if as_json:
         click.echo(_json(found))
     else:
@@ -37,12 +42,34 @@ def command(files: tuple[str, ...], path: str | None, as_json: bool) -> int:
 
 def _problems(name: str) -> tuple[Problem, ...]:
     try:
-        configuration = load(name, (), os.environ)
+        configuration = _loaded(name)
     except ConfigError as error:
         return error.problems
-    for warning in configuration.warnings:
+    for warning in (*configuration.warnings, *_absent(configuration)):
         click.echo(f"warning: {warning}", err=True)
     return ()
+
+
+def _loaded(name: str) -> Loaded:
+    if name != "-":
+        return load(name, (), os.environ)
+    return loads(sys.stdin.buffer.read(MAX_BYTES + 1), _STDIN, (), os.environ)
+
+
+def _absent(configuration: Loaded) -> Iterator[str]:
+    """The files of certificates that are not there: run would not start."""
+    settings, beside = configuration.settings, (configuration.path or Path()).parent
+    said: list[tuple[str, Any]] = [
+        *((f"listen[{at}].tls", one.tls) for at, one in enumerate(settings.listen)),
+        *((f"origins.{name}.tls", one.tls) for name, one in settings.origins.items()),
+    ]
+    for path, tls in said:
+        for key in ("ca", "cert", "key"):
+            file = getattr(tls, key, None)
+            if file and not (beside / file).is_file():
+                where = configuration.provenance.get(f"{path}.{key}", "")
+                what = f"there is no file {beside / file}; run will not start without it"
+                yield str(Problem(where, f"{path}.{key}", what))
 
 
 def _print(found: dict[str, tuple[Problem, ...]]) -> None:

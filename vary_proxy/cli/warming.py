@@ -78,7 +78,7 @@ class Client:
         except (OSError, ValueError, http.client.HTTPException) as error:
             reached = self._connection is not None and self._connection.sock is not None
             self.close()
-            told = str(error) or type(error).__name__
+            told = live.why(error)
             return Outcome(job, FAILED, reason=told, reached=reached)
 
     def fetch(self, target: Target) -> bytes:

@@ -241,7 +241,8 @@ def _layer(settings: Settings, layer: Defaults, path: str) -> Iterator[Finding]:
         remedy = one_of(layer.origin, settings.origins)
         yield f"{path}.origin", f"no origin is named {shown(layer.origin)}", remedy
     if layer.cors is not None and layer.cors.policy not in (None, *settings.cors):
-        remedy = one_of(layer.cors.policy or "", settings.cors)
+        known = settings.cors
+        remedy = one_of(layer.cors.policy or "", known) if known else "write it under cors"
         what = f"no cors policy is named {shown(layer.cors.policy or '')}"
         yield f"{path}.cors.policy", what, remedy
     if whole.cors.policy is None:

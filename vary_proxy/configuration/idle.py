@@ -5,10 +5,10 @@ What a file says without effect is most likely meant for another store, or for a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from vary_proxy.configuration.layering import effective
-from vary_proxy.configuration.settings import Defaults, Settings
+from vary_proxy.configuration.settings import Defaults, Match, Rule, Settings
 from vary_proxy.core.policy import CorsMode, PreflightMode, VaryMode
 
 Finding = tuple[str, str, str]  # path, what, remedy
@@ -21,6 +21,7 @@ def idle(settings: Settings, places: Mapping[str, str]) -> Iterator[Finding]:
     yield from _store(settings, places)
     for at, rule in enumerate(settings.rules):
         yield from _rule(settings, rule, f"rules[{at}]", places)
+        yield from _shadowed(settings.rules[:at], rule.match, at)
     yield from _vary(settings.defaults, "defaults", places)
     admin = settings.admin
     if "admin.dashboard" in places and admin.dashboard and admin.address is None:
@@ -32,6 +33,31 @@ def _store(settings: Settings, places: Mapping[str, str]) -> Iterator[Finding]:
         if settings.store.type == "memory" and f"store.{key}" in places:
             what = "has no effect: a store of type memory is not shared, and always answers"
             yield f"store.{key}", what, "write type: redis and a url, or leave it out"
+
+
+def _shadowed(earlier: Sequence[Rule], match: Match, at: int) -> Iterator[Finding]:
+    """The rule at *at*, when one of the *earlier* takes all that it matches."""
+    for before, rule in enumerate(earlier):
+        if _covers(rule.match, match):
+            what = f"is never reached: rules[{before}] matches all that it does"
+            yield f"rules[{at}]", what, f"put it before rules[{before}]"
+            return
+
+
+def _covers(one: Match, other: Match) -> bool:
+    """True when every condition of *one* stands in *other* as well, or holds for everything."""
+    listed = ((one.host, other.host), (one.methods, other.methods))
+    return (
+        ("/**" in one.path or _takes(one.path, other.path))
+        and all(_takes(*pair) for pair in listed)
+        and one.query.items() <= other.query.items()
+        and one.headers.items() <= other.headers.items()
+    )
+
+
+def _takes(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    """True when no value that is among *other* is not among *one*; an empty one has them all."""
+    return not one or (bool(other) and set(other) <= set(one))
 
 
 def _rule(

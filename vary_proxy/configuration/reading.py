@@ -51,6 +51,9 @@ def plain(hint: Any) -> tuple[Any, str]:
     return hint, ""
 
 
+_WHOLE = "name: value pairs, such as origins: {main: {url: http://host:port}}"
+
+
 def is_struct(hint: Any) -> bool:
     return isinstance(hint, type) and issubclass(hint, msgspec.Struct)
 
@@ -78,7 +81,7 @@ class Reader:
             given = {short: self._value(hints(cls)[short], node, path)}
             self.places[_join(path, short)] = node.where
         else:
-            example = alternatives(list(hints(cls))[:3])
+            example = alternatives(list(hints(cls))[:3]) if path else _WHOLE
             return self.report(node, path, f"{_said(node)} where keys belong", f"write {example}")
         for key in required(cls):
             if key not in given:
@@ -97,8 +100,12 @@ class Reader:
                 self.report(key, here, "unknown key", _unknown(key.text, [*known, *aliases]))
             elif field in given:
                 self.report(key, path, "both url and urls are given", "keep one")
-            elif not self._is_absent(child, here):
-                given[field] = self._value(known[field], child, here)
+            else:
+                before = len(self.problems)
+                if not self._is_absent(child, here):
+                    given[field] = self._value(known[field], child, here)
+                elif len(self.problems) > before:
+                    given[field] = FAILED
         return given
 
     def _entries(self, node: yaml12.Mapping, path: str) -> Iterator[tuple[Scalar, Node]]:

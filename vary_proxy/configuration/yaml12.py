@@ -16,6 +16,7 @@ import yaml
 from vary_proxy.configuration.problems import ConfigError, Problem, shown
 
 MAX_BYTES = 1 << 20
+_LARGE = "larger than 1 MiB"
 MAX_DEPTH = 32
 MAX_NODES = 100_000  # with every alias expanded
 MAX_DOCUMENTS = 1000  # where several may stand in a file
@@ -84,7 +85,7 @@ def compose_all(data: bytes, source: str) -> list[Node | None]:
 
 def _composed(data: bytes, source: str, most: int) -> list[Node | None]:
     if len(data) > MAX_BYTES:
-        raise _error(source, None, f"{len(data)} bytes are too many", f"keep it under {MAX_BYTES}")
+        raise _error(source, None, _LARGE, "cover many paths by one rule")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -193,7 +194,8 @@ class _Builder:
         parent.weight += node.weight
         if parent.weight > MAX_NODES:
             what = f"more than {MAX_NODES} values, aliases expanded"
-            raise self.refuse(event or node, what, "write fewer aliases")
+            remedy = "cover many paths by one rule, or write fewer aliases"
+            raise self.refuse(event or node, what, remedy)
         if isinstance(parent, Sequence):
             parent.items.append(node)
         elif (key := self.keys[-1]) is not None:

@@ -35,4 +35,14 @@ def connect_failure(error: Exception, *, full: bool) -> OriginFailure:
         name, status = ("connection_limit_reached", 503) if full else ("connection_timeout", 504)
     elif isinstance(error, OSError):
         name, status = _BY_ERRNO.get(error.errno or 0, (name, status))
-    return OriginFailure(name, str(error), status=status)
+    return OriginFailure(name, _why(error), status=status)
+
+
+def _why(error: Exception) -> str:
+    """What the system said, without the client library's words around it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        inner = error.certificate_error
+        return str(getattr(inner, "verify_message", "") or inner)
+    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
+        return f"{error.host}:{error.port}: {error.os_error.strerror}"
+    return str(error)

@@ -25,6 +25,12 @@ from vary_proxy.origins.upstreams import Addressed, Care, Upstream, Upstreams
 
 _PROFILE = "profile:"
 _TOLD_FOR = 60.0  # seconds in which a failure of one kind is not told again
+_REMEDIES = {
+    "connection_refused": "; is it running there, and is the url right?",
+    "dns_error": "; is the url right?",
+    "tls_certificate_error": "; name its authority by tls: {ca: FILE}",
+    "tls_protocol_error": "; does it speak TLS there? else write http:// in the url",
+}
 
 _log = logging.getLogger("vary_proxy")
 
@@ -77,7 +83,8 @@ class WholeOrigin(Continued):
         now = self._clock()
         if now - self._told.get(failure.error, -_TOLD_FOR) >= _TOLD_FOR:
             self._told[failure.error] = now
-            _log.warning("origin %s: %s", self._name, " ".join(str(failure).split()))
+            said = " ".join(str(failure).split()) + _REMEDIES.get(failure.error, "")
+            _log.warning("origin %s: %s", self._name, said)
 
     async def close(self) -> None:
         await super().close()
