@@ -23,7 +23,7 @@ from vary_proxy.clients.trusting import Trust
 from vary_proxy.config import Loaded, load
 from vary_proxy.configuration import settings as said
 from vary_proxy.core.message import Reply, Request
-from vary_proxy.exchange import Exchange
+from vary_proxy.exchange import Exchange, OnInvalid
 from vary_proxy.fastlane import FastLane
 from vary_proxy.fitting import opened, server_options
 from vary_proxy.flights import Flights
@@ -40,6 +40,7 @@ from vary_proxy.purges.purging import Purger
 from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
 from vary_proxy.server import Server
 from vary_proxy.tasks import Tasks
+from vary_proxy.workers.echoing import VERB, Echoing
 from vary_proxy.workers.inherited import Inherited
 from vary_proxy.workers.peers import Peers
 
@@ -76,6 +77,7 @@ class App:
         self.hot = Hot(self.store, clock, loaded.rules.header_names, settings.store.memory.max // 4)
         self._asked = self._watched()
         self.trusted = Trust(settings.server.trusted_proxies)
+        self._on_invalid: OnInvalid | None = None  # there are other workers to be told
         self.exchange = self._exchange(Flights())
         self.purger = Purger(self.store, lambda: self.exchange, lambda: self.loaded.rules.policies)
         self._purge = PurgeMethod(
@@ -124,8 +126,11 @@ class App:
             return msgspec.json.encode(await self.reload(alone=True))
 
         peers = Peers(inherited.own, inherited.others())
-        await peers.serve({**self.eyes.answers(self), "reload": reload})
+        echoing = Echoing(peers, self.tasks, self.store, lambda: self.exchange, self.eyes.missed)
+        answers = {"reload": reload, VERB: echoing.hear}
+        await peers.serve({**self.eyes.answers(self), **answers})
         self.purger.peers = peers
+        self._on_invalid = self.exchange.on_invalid = echoing.say
         return peers
 
     def _listeners(self) -> Iterator[Listener]:
@@ -235,6 +240,7 @@ class App:
             fleet=fleet,
         )
         exchange.on_hit, exchange.on_edge = self.hot.learn, self.hot.learn_edge
+        exchange.on_invalid = self._on_invalid
         return exchange
 
     def _take(self, loaded: Loaded) -> None:

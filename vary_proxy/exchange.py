@@ -6,7 +6,7 @@ outcome, the Reply is dressed by core.delivery and its Record says what happened
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -46,6 +46,7 @@ from vary_proxy.tasks import Tasks
 
 OnHit = Callable[[Request, Policy, bytes, StoredResponse, Fields, Reply], None]
 OnEdge = Callable[[Request, Reply], None]
+OnInvalid = Callable[[Sequence[bytes]], Awaitable[None]]
 _RIDES = 2  # answers of others that may prove superseded before one is asked for alone
 
 
@@ -78,7 +79,11 @@ class Exchange:
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
         self.on_edge: OnEdge | None = None
         self._kept = preflights.Kept(clock)
-        self._passer = Passer(self._fetcher, rules, origins, store, self._flights, clock, trusted)
+        self.on_invalid: OnInvalid | None = None  # told what unsafe methods made so
+        self._passer = Passer(
+            self._fetcher, rules, origins, store, self._flights, clock, trusted, self._invalidated
+        )
+        self.invalidate = self._passer.invalidate  # because others say so
 
     async def answer(self, request: Request, channel: Channel) -> Reply:
         """The reply to *request*; failures of the origin become replies of ours."""
@@ -239,6 +244,10 @@ class Exchange:
         for key in filter(matches, self._flights.keys()):
             self._flights.ground(key)
         self._kept.forget(matches)
+
+    async def _invalidated(self, found: Sequence[bytes]) -> None:
+        if self.on_invalid is not None:
+            await self.on_invalid(found)
 
     # ── when there is nothing better ──────────────────────────────────────────────────
 

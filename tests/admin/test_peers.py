@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from vary_proxy.workers import peers
+from vary_proxy.exchange import Exchange
+from vary_proxy.store.memory import MemoryStore
+from vary_proxy.tasks import Tasks
+from vary_proxy.workers import echoing, peers
+from vary_proxy.workers.echoing import VERB, Echoing
 from vary_proxy.workers.peers import Peers
 
 Make = Callable[..., Peers]
@@ -140,3 +145,79 @@ async def test_what_stands_for_too_much_is_not_lost_behind_what_was_being_told(
     one._owe("2", "say", b"0", b"all")
     await one._tasks.settle()
     assert told == [b"0", b"all"]
+
+
+class Missed(list[None]):
+    """How often somebody did not hear in time of what is invalid."""
+
+    def count_one(self) -> None:
+        self.append(None)
+
+
+@pytest.fixture
+async def tasks() -> AsyncIterator[Tasks]:
+    made = Tasks()
+    yield made
+    await made.close()
+
+
+def echo(made: Peers, tasks: Tasks, missed: Missed) -> Echoing:
+    """Of a worker whose store is its memory."""
+
+    def nothing() -> Exchange:
+        raise NotImplementedError
+
+    return Echoing(made, tasks, MemoryStore(1 << 20, 1 << 20, time.time), nothing, missed.count_one)
+
+
+async def test_a_worker_that_is_silent_holds_no_invalidation_up_and_hears_of_it_late(
+    make: Make, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_PATIENCE", 1.0)
+    one, silent, well = make("1", "2", "3"), make("2"), make("3")
+    heard, late, missed = Heard(), Heard(), Missed()
+    await well.serve({VERB: heard.answer})
+    speaking = echo(one, tasks, missed)
+    await speaking.say([b"/a"])
+    assert not missed  # the patience that others have with it is longer
+    assert heard == [echoing.encoded([b"/a"])]
+    async with asyncio.timeout(10):
+        while not missed:
+            await asyncio.sleep(0.01)
+    monkeypatch.setattr(echoing, "WAIT", 30.0)
+    for key in (b"/b", b"/c", b"/b"):
+        async with asyncio.timeout(0.9):  # it is not waited for any more
+            await speaking.say([key])
+    assert len(heard) == 4
+    await silent.serve({VERB: late.answer})
+    async with asyncio.timeout(10):
+        while {key for said in late for key in echoing.decoded(said) or ()} != {
+            b"/a",
+            b"/b",
+            b"/c",
+        }:
+            await asyncio.sleep(0.01)
+    assert len(late) <= 3  # what came up while it was spoken to goes together
+
+
+async def test_many_invalidations_at_once_are_few_messages(make: Make, tasks: Tasks) -> None:
+    one, two = make("1", "2"), make("2")
+    heard, missed = Heard(), Missed()
+    await two.serve({VERB: heard.answer})
+    speaking = echo(one, tasks, missed)
+    keys = [b"/%d" % number for number in range(500)]
+    await asyncio.gather(*(speaking.say([key]) for key in keys))
+    assert {key for said in heard for key in echoing.decoded(said) or ()} == set(keys)
+    assert len(heard) <= 2
+    assert not missed
+
+
+async def test_more_than_a_message_takes_is_everything(
+    make: Make, tasks: Tasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(echoing, "_MOST", 2)
+    one, two = make("1", "2"), make("2")
+    heard, missed = Heard(), Missed()
+    await two.serve({VERB: heard.answer})
+    await echo(one, tasks, missed).say([b"/a", b"/b", b"/c"])
+    assert [echoing.decoded(said) for said in heard] == [None]

@@ -125,13 +125,22 @@ def letters(letter: str) -> Iterator[tuple[str, type[Letters]]]:
         (Letters,),
         {"letter": letter.encode(), "asked": threading.Event(), "go": threading.Event()},
     )
+    with served(kind) as url:
+        try:
+            yield url, kind
+        finally:
+            kind.go.set()
+
+
+@contextlib.contextmanager
+def served(kind: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """An origin in a thread, which answers by *kind*: its URL."""
     with _Server(("127.0.0.1", 0), kind) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}", kind
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
-            kind.go.set()
             server.shutdown()
             thread.join()
 

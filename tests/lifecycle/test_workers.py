@@ -9,11 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.command import Command, Letters, free_ports, get, letters, soon
+from tests.lifecycle.command import Command, Letters, free_ports, get, letters, served, soon
 
 
 @pytest.fixture
@@ -242,3 +243,49 @@ def test_who_fell_before_the_end_does_not_count_as_cut_by_it(start, origin) -> N
     proxy.send(signal.SIGTERM)
     proxy.send(signal.SIGCONT)
     assert proxy.ends() == 0
+
+
+class Versions(Letters):
+    """Gives the number of the unsafe requests so far, to be kept."""
+
+    count = 0
+
+    def do_GET(self) -> None:
+        self._say(str(type(self).count))
+
+    def do_PUT(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        type(self).count += 1
+        self._say("done")
+
+    def _say(self, text: str) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("Cache-Control", "max-age=600")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+
+def put(port: int, path: str, timeout: float = 30) -> bytes | None:
+    """The answer to an unsafe request; None when it does not come in time."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        connection.request("PUT", path, b"x")
+        return connection.getresponse().read()
+    except TimeoutError:
+        return None
+    finally:
+        connection.close()
+
+
+def test_an_unsafe_method_invalidates_in_every_worker(start, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    (probes,) = free_ports(1)
+    monkeypatch.setattr(Versions, "count", 0)
+    with served(Versions) as url:
+        proxy = start(*flags(url, f"probes.address=127.0.0.1:{probes}"))
+        port = proxy.port()
+        for version in range(4):
+            assert {get(port, "/a") for _ in range(24)} == {b"%d" % version}  # both hold it
+            assert put(port, "/a") == b"done"
+        assert {get(port, "/a") for _ in range(24)} == {b"4"}
+        assert "vary_proxy_store_errors_total{" not in get(probes, "/metrics").decode()

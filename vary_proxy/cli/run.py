@@ -102,7 +102,10 @@ def _supervised(settings: Settings, count: int, work: Callable[[Place], int]) ->
         return NOT_STARTED
     if settings.store.type == "memory":
         each = written_size(settings.store.memory.max)
-        _tell(f"warning: each of {count} workers keeps a store of its own, {each}; redis is shared")
+        _tell(
+            f"warning: each of {count} workers keeps a store of its own, {each}, and asks the "
+            "origin for itself; purges and invalidations reach them all; redis is shared"
+        )
 
     def announce() -> None:
         for line in announcement(settings, inherited.addresses(settings)):

@@ -108,6 +108,11 @@ class Eyes:
         if self.tally is not None:
             self.tally.purged[kind] += 1
 
+    def missed(self) -> None:
+        """Another worker did not hear in time of what has become invalid."""
+        if self.tally is not None:
+            self.tally.failures["invalidate", "peer"] += 1
+
     def unready(self, app: Watchable) -> str:
         """Why traffic is not welcome; "" when it is."""
         if app.draining:

@@ -155,6 +155,8 @@ def _store(tally: Tally, stats: StoreStats) -> Iterator[Metric]:
         yield gauge
     evictions = {("memory", "room"): stats.evictions}
     yield _counted("cache_evictions", "Stored responses evicted.", evictions, "tier", "reason")
+    if tally.tiers or tally.failures:
+        yield _counted("store_errors", "Operations that failed.", tally.failures, "op", "kind")
     if tally.tiers:
         duration = _histogram(
             "store_duration_seconds", "Time of operations on the shared store.", "op"
@@ -162,7 +164,6 @@ def _store(tally: Tally, stats: StoreStats) -> Iterator[Metric]:
         for op, timed in list(tally.operations.items()):
             _observed(duration, (op,), timed)
         yield duration
-        yield _counted("store_errors", "Operations that failed.", tally.failures, "op", "kind")
         yield _gauge(
             "store_available",
             "0 while the shared store is not asked, because it failed.",

@@ -6,7 +6,7 @@ POST that says so is kept for later GETs (RFC 9110 §9.3.3).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -39,7 +39,9 @@ class Passer:
         flights: Flights,
         clock: Callable[[], float],
         trusted: Callable[[str], bool],
+        invalidated: Callable[[Sequence[bytes]], Awaitable[None]],
     ) -> None:
+        self._invalidated = invalidated  # tells others whose memory is not ours
         self._fetcher = fetcher
         self.rules = rules
         self._origins = origins
@@ -104,13 +106,21 @@ class Passer:
 
     async def _invalidate(self, request: Request, head: Response) -> None:
         """Drop what the request may have changed, by whichever rule it may be kept (§4.4)."""
+        found: dict[bytes, None] = {}
         for target in invalidation.targets(request, head):
             plain = replace(request, method=b"GET", target=target, fields=_host_only(request))
             kept = (one for one in self.rules.possible(plain) if one.cache.enabled)
-            for key in dict.fromkeys(keys.primary_key(plain, one) for one in kept):
-                self._flights.ground(key)
-                await self._store.purge(key)
-                self._flights.ground(key)  # while that took, one may have followed what was before
+            found.update(dict.fromkeys(keys.primary_key(plain, one) for one in kept))
+        if found:
+            await self.invalidate(tuple(found))
+            await self._invalidated(tuple(found))
+
+    async def invalidate(self, found: Sequence[bytes]) -> None:
+        """Use no more what is held, and what is under way, for these primary keys."""
+        for key in found:
+            self._flights.ground(key)
+            await self._store.purge(key)
+            self._flights.ground(key)  # while that took, one may have followed what was before
 
 
 def _host_only(request: Request) -> Fields:

@@ -1,4 +1,4 @@
-"""Workers of one supervisor ask each other: for their metrics, to purge, to reload.
+"""Workers of one supervisor ask each other: for their metrics, to purge, to invalidate, to reload.
 
 Each listens on a private socket that all of them know. A question is a verb and bytes, the
 answer is bytes; until it is ready its maker gives signs of life. Who gives none in time is
@@ -33,7 +33,7 @@ class Peers:
 
     def __init__(self, own: socket.socket, addresses: list[bytes | str]) -> None:
         self._own = own
-        self._addresses = addresses
+        self.addresses = addresses
         self._server: asyncio.Server | None = None
         self._handlers: Mapping[str, Handler] = {}
         self._tasks = Tasks()
@@ -46,7 +46,8 @@ class Peers:
 
     async def ask(self, verb: str, said: bytes = b"") -> list[bytes]:
         """The answers of all others that give one."""
-        return [one for one in await self._all(verb, said) if isinstance(one, bytes)]
+        asked = [self._tasks.spawn(self._one(one, verb, said), verb) for one in self.addresses]
+        return [one for one in await asyncio.gather(*asked) if isinstance(one, bytes)]
 
     async def tell(self, verb: str, said: bytes, instead: bytes) -> tuple[list[bytes], int]:
         """The answers of all others, and how many gave none in time.
@@ -54,23 +55,28 @@ class Peers:
         Those hear of it all the same, when they come back; where too much has gathered by
         then, of *instead* alone.
         """
-        outcomes = await self._all(verb, said)
-        for address, outcome in zip(self._addresses, outcomes, strict=True):
-            if isinstance(outcome, _Unsaid):
-                self._owe(address, verb, said, instead)
-        answers = [one for one in outcomes if isinstance(one, bytes)]
+        asked = [
+            self._tasks.spawn(self.tell_one(one, verb, said, instead), verb)
+            for one in self.addresses
+        ]
+        outcomes = await asyncio.gather(*asked)
+        answers = [one for one in outcomes if one is not None]
         return answers, len(outcomes) - len(answers)
+
+    async def tell_one(
+        self, address: bytes | str, verb: str, said: bytes, instead: bytes
+    ) -> bytes | None:
+        """As ``tell``, to one of the others; None: it gave no answer in time."""
+        outcome = await self._one(address, verb, said)
+        if isinstance(outcome, _Unsaid):
+            self._owe(address, verb, said, instead)
+            return None
+        return outcome
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         await self._tasks.close()
-
-    async def _all(self, verb: str, said: bytes) -> list[bytes | _Unsaid | None]:
-        asked = [self._tasks.spawn(self._one(one, verb, said), verb) for one in self._addresses]
-        if asked:
-            await asyncio.wait(asked)
-        return [task.result() for task in asked]
 
     async def _one(self, address: bytes | str, verb: str, said: bytes) -> bytes | _Unsaid | None:
         """The answer; None: it was said, and not answered in time."""
