@@ -139,6 +139,9 @@ def test_heuristics(status, said, seconds):
             TtlPolicy(default=9.0), 200, {"cache_control": b"max-age=5"}, 5.0, id="not over a word"
         ),
         pytest.param(TtlPolicy(default=9.0), 500, {}, None, id="no default for errors"),
+        pytest.param(TtlPolicy(default=9.0), 400, {}, None, id="no default for 400"),
+        pytest.param(TtlPolicy(default=9.0), 399, {}, 9.0, id="a default below it"),
+        pytest.param(TtlPolicy(override=9.0), 400, {}, None, id="no override for 400"),
         pytest.param(
             TtlPolicy(override=9.0), 200, {"cache_control": b"max-age=5"}, 9.0, id="override"
         ),
@@ -156,6 +159,28 @@ def test_lifetimes_that_a_rule_sets(ttl, status, said, seconds):
     given = fields(**said)
     found = freshness.lifetime(status, given, of_response(given), NOW, CachePolicy(ttl=ttl))
     assert found == seconds
+
+
+@pytest.mark.parametrize(
+    ("said", "rule", "seconds"),
+    [
+        pytest.param({"cache_control": b"max-age=60"}, {}, 60.0, id="as long as it is fresh"),
+        pytest.param({}, {}, 0.0, id="nothing said"),
+        pytest.param({}, {"stale_while_revalidate": 30.0}, 30.0, id="stale while validated"),
+        pytest.param({}, {"stale_if_error": 90.0}, 90.0, id="stale in place of an error"),
+        pytest.param(
+            {"cache_control": b"max-age=60"},
+            {"stale_while_revalidate": 30.0, "stale_if_error": 90.0},
+            150.0,
+            id="the longer of both comes behind",
+        ),
+        pytest.param(
+            {"cache_control": b"max-age=60"}, {"ttl": TtlPolicy(override=5.0)}, 5.0, id="a rule's"
+        ),
+    ],
+)
+def test_how_long_a_response_may_be_of_use(said, rule, seconds):
+    assert freshness.keeping(200, fields(**said), NOW, CachePolicy(**rule)) == seconds
 
 
 def test_a_rule_may_forbid_heuristics():

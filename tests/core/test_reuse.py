@@ -187,6 +187,44 @@ def test_5861_stale_if_error(cache_control, age, holds):
     assert reuse.stands_in(one, Policy(), NOW, disconnected=False) is holds
 
 
+@pytest.mark.parametrize("disconnected", [True, False])
+@pytest.mark.parametrize(
+    ("cache_control", "age", "holds"),
+    [
+        pytest.param(b"max-age=60, no-cache", 5, False, id="5.2.2.4 validated each time"),
+        pytest.param(b"max-age=60, no-cache, stale-if-error=99", 5, False, id="5.2.2.4 … whatever"),
+        pytest.param(b'max-age=60, no-cache="a"', 5, True, id="5.2.2.4 but for a field"),
+        pytest.param(b"max-age=60, must-revalidate", 59.5, True, id="5.2.2.2 fresh to its end"),
+        pytest.param(b"max-age=60, must-revalidate", 60, False, id="5.2.2.2 and not beyond"),
+    ],
+)
+def test_what_must_be_validated_stands_in_for_nothing(cache_control, age, holds, disconnected):
+    one = stored(cache_control=cache_control, age=age, **TAG)
+    assert reuse.stands_in(one, Policy(), NOW, disconnected=disconnected) is holds
+
+
+@pytest.mark.parametrize(
+    ("age", "decision"), [(59.5, "serve 0.5"), (60, "validate stale"), (60.5, "validate stale")]
+)
+def test_4_2_fresh_to_the_last_moment(age, decision):
+    one = stored(cache_control=b"max-age=60", age=age, **TAG)
+    assert told(decided(request(), one)) == decision
+
+
+@pytest.mark.parametrize(
+    ("asked", "decision"),
+    [
+        pytest.param(b"max-age=100", "validate stale", id="5.2.1.1 wants it fresh"),
+        pytest.param(b"min-fresh=0", "validate stale", id="5.2.1.3 wants it fresh"),
+        pytest.param(b"max-stale=5", "serve -5", id="5.2.1.2 takes it as it is"),
+        pytest.param(b"max-stale=4", "serve -5 and revalidate", id="5861 3 else as anybody"),
+    ],
+)
+def test_5861_stale_while_revalidate_is_for_those_who_take_it(asked, decision):
+    one = stored(cache_control=b"max-age=60, stale-while-revalidate=10", age=65, **TAG)
+    assert told(decided(request(cache_control=asked), one)) == decision
+
+
 @pytest.mark.parametrize(
     ("selecting", "wanted", "decision"),
     [
@@ -304,6 +342,11 @@ def test_3_3_a_part_answers_what_lies_within(range_, decision):
         pytest.param(b"bytes=4-9", "forward partial", id="closed, and one byte too many"),
         pytest.param(b"bytes=4-", "forward partial", id="open"),
         pytest.param(b"bytes=-1", "forward partial", id="a suffix"),
+        pytest.param(b"bytes=-9", "forward partial", id="a long suffix"),
+        pytest.param(b"bytes=8-", "forward partial", id="open, from the last byte held"),
+        pytest.param(b"bytes=9-", "forward partial", id="open, from behind it"),
+        pytest.param(b"bytes=9-9", "forward partial", id="closed, and behind it"),
+        pytest.param(b"bytes=4-8, -1", "forward partial", id="one of two is a suffix"),
     ],
 )
 def test_3_3_a_part_of_a_whole_of_unknown_length(range_, decision):

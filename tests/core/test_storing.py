@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 import pytest
 
-from tests.core.given import NOW, date, fields, request, response
+from tests.core.given import NOW, date, fields, request, response, stored
 from vary_proxy.core import storing, vary
-from vary_proxy.core.policy import CachePolicy, Policy, TtlPolicy, VaryPolicy
+from vary_proxy.core.policy import CachePolicy, OriginKey, Policy, TtlPolicy, VaryPolicy
 from vary_proxy.core.stored import Part
-from vary_proxy.core.storing import Storable
+from vary_proxy.core.storing import Storable, still_shared
 
 MINUTE = {"cache_control": b"max-age=60"}
 MODIFIED = {"last_modified": date(-86400)}
@@ -167,6 +169,10 @@ def test_an_error_needs_a_last_modified_of_its_own(status):
             {**MINUTE, "surrogate_control": b"no-store"}, "no-store", id="Surrogate-Control"
         ),
         pytest.param({**MINUTE, "pragma": b"no-cache"}, "stored", id="5.4 Pragma is a request's"),
+        pytest.param({"cache_control": b"max-age=0", **MODIFIED}, "stored", id="4.3 by its date"),
+        pytest.param({**MINUTE, "vary": b"Forwarded"}, "vary-client", id="the client's address"),
+        pytest.param({**MINUTE, "vary": b"X-Forwarded-For"}, "vary-client", id="… so spelled"),
+        pytest.param({**MINUTE, "vary": b"Accept, Via"}, "vary-client", id="the client's way"),
     ],
 )
 def test_by_response(said, verdict):
@@ -280,3 +286,42 @@ def test_what_is_kept(cache_control, kept):
     assert isinstance(found, Storable)
     assert found.fields.names() - {b"cache-control"} == frozenset(kept.split())
     assert fields(cache_control=cache_control).items[0] in found.fields.items
+
+
+@pytest.mark.parametrize("status", sorted({*range(200, 600)} - {206}))
+def test_5_2_2_3_the_statuses_that_are_understood(status):
+    """Those that are registered, but for a few that ask something else of a cache."""
+    known = {one.value for one in HTTPStatus} - {207, 208, 226, 305, 418, 423, 424, 425}
+    known -= {412, 416, 304, 506, 507, 508, 510}
+    wanted = "stored" if status in known else "must-understand"
+    verdict = judged(request(), response(status, cache_control=b"max-age=60, must-understand"))
+    assert verdict == ("status" if status in (304, 412, 416) else wanted)
+
+
+SHARED = {"cache_control": b"max-age=60"}
+ONE_FOR_ALL = Policy(cache=CachePolicy(origin_key=OriginKey.PRESENCE))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said", "policy", "shared"),
+    [
+        pytest.param({}, SHARED, Policy(), True, id="as before"),
+        pytest.param({}, {"cache_control": b"no-store"}, Policy(), False, id="5.2.2.5"),
+        pytest.param({}, {"cache_control": b"private"}, Policy(), False, id="5.2.2.7"),
+        pytest.param({}, {"cache_control": b'private="a"'}, Policy(), True, id="5.2.2.7 a field"),
+        pytest.param({"authorization": b"x"}, SHARED, Policy(), False, id="3.5"),
+        pytest.param(
+            {"authorization": b"x"}, {"cache_control": b"public"}, Policy(), True, id="3.5 public"
+        ),
+        pytest.param({"origin": b"https://a.example"}, SHARED, ONE_FOR_ALL, False, id="of one"),
+        pytest.param(
+            {"origin": b"https://a.example"},
+            {**SHARED, "access_control_allow_origin": b"*"},
+            ONE_FOR_ALL,
+            True,
+            id="of everybody",
+        ),
+    ],
+)
+def test_4_3_4_a_304_may_take_back_that_it_is_shared(asked, said, policy, shared):
+    assert still_shared(request(**asked), stored(200, **said), policy) is shared

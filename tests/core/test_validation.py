@@ -121,6 +121,7 @@ def test_13_2_1_conditions_are_for_a_200(status):
 
 
 ONE, TWO = stored(etag=b'"1"', x=b"1"), stored(etag=b'"2"', x=b"2")
+ODD = stored(etag=b"odd")
 WEAK, DATED = stored(etag=b'W/"1"'), stored(last_modified=MODIFIED)
 
 
@@ -131,6 +132,10 @@ WEAK, DATED = stored(etag=b'W/"1"'), stored(last_modified=MODIFIED)
         pytest.param({"etag": b'"3"'}, [ONE, TWO], None, id="4.3.4 by one we do not have"),
         pytest.param({"etag": b'"1"'}, [WEAK, TWO], None, id="4.3.4 strong and weak differ"),
         pytest.param({"etag": b'W/"1"'}, [WEAK, TWO], WEAK, id="4.3.4 by a weak tag"),
+        pytest.param({"etag": b'W/"2"'}, [WEAK, TWO], TWO, id="4.3.4 weakly, of a strong one"),
+        pytest.param({"etag": b"odd"}, [ODD, TWO], ODD, id="no tag by the grammar, but the same"),
+        pytest.param({"etag": b"odd"}, [ONE, TWO], None, id="no tag by the grammar, nor had"),
+        pytest.param({"etag": b'W/"1"'}, [ODD, TWO], None, id="a weak tag, and one that is none"),
         pytest.param({}, [ONE], ONE, id="4.3.4 by nothing, and there is one"),
         pytest.param({}, [ONE, TWO], None, id="4.3.4 by nothing, and there are two"),
         pytest.param({"last_modified": MODIFIED}, [ONE, DATED], DATED, id="4.3.4 by the date"),
@@ -265,3 +270,22 @@ def test_4_3_5_a_head_freshens_what_it_agrees_with(said, agrees):
 
 def test_4_3_5_another_status_does_not_agree():
     assert not validation.head_agrees(stored(), response(404))
+
+
+@pytest.mark.parametrize(
+    ("have", "said", "shared"),
+    [
+        pytest.param({"etag": b'"1"'}, {"etag": b'"1"'}, True, id="the tag"),
+        pytest.param({"etag": b'"1"'}, {"etag": b'"2"'}, False, id="another tag"),
+        pytest.param({"last_modified": MODIFIED}, {"last_modified": MODIFIED}, True, id="the date"),
+        pytest.param({"last_modified": MODIFIED}, {"last_modified": date()}, False, id="another"),
+        pytest.param({"etag": b'"1"'}, {"last_modified": MODIFIED}, False, id="one of each"),
+        pytest.param({}, {}, False, id="none"),
+    ],
+)
+def test_4_3_5_what_a_head_has_in_common_with_what_is_stored(have, said, shared):
+    assert validation.shares_validator(stored(200, **have), response(200, **said)) is shared
+
+
+def test_what_a_client_makes_conditional_is_not_asked_so():
+    assert {b"if-none-match", b"if-modified-since"} == validation.CLIENT_CONDITIONS

@@ -149,3 +149,29 @@ def test_a_variant_that_takes_anothers_values_takes_its_place():
     a, b = of(b"a"), of(b"b")
     moved = of(b"b", x=b"new")
     assert variants.replaced(Resource((b, a)), a, moved) == Resource((moved,))
+
+
+def test_whether_there_will_be_room_is_known_before_the_body():
+    full = Resource(tuple(of(b"%d" % number) for number in range(4)))
+    assert variants.has_room(None, of(b"new"), 4, NOW)
+    assert variants.has_room(full, of(b"0"), 4, NOW)
+    assert not variants.has_room(full, of(b"new"), 4, NOW)
+    assert variants.has_room(full, of(b"new", part=Part(0, 99)), 4, NOW)  # it may displace others
+
+
+def test_no_room_at_all():
+    assert joined(None, of(b"a"), 0) is None
+    assert joined(None, of(b"a"), 1) == Resource((of(b"a"),))
+
+
+@pytest.mark.parametrize(("age", "spent"), [(59.5, False), (60.0, True), (60.5, True)])
+def test_what_is_spent_is_so_from_the_end_of_its_lifetime_on(age, spent):
+    old, new = of(b"x", age=age), of(b"new")
+    assert joined(Resource((old,)), new, 1) == (Resource((new,)) if spent else None)
+
+
+@pytest.mark.parametrize(("length", "stays"), [(19, True), (20, False), (21, False)])
+def test_3_3_a_part_goes_when_all_of_it_is_in_another(length, stays):
+    old = stored(206, part=Part(5, 99), etag=b'"1"', length=20)
+    new = stored(206, part=Part(5, 99), etag=b'"1"', length=length)
+    assert joined(Resource((old,)), new) == Resource((new, old) if stays else (new,))

@@ -202,3 +202,40 @@ def test_the_field_that_is_sent(lines, mode, sent):
 )
 def test_errors_of_ours_say_what_the_path_says(mode, line):
     assert vary.for_errors(VaryPolicy(mode), b"GET") == line
+
+
+@pytest.mark.parametrize(
+    ("mode", "lines", "action"),
+    [
+        pytest.param(VaryMode.REPLACE, [], "replaced", id="replace: nothing was said"),
+        pytest.param(VaryMode.REPLACE, [b"Accept"], "replaced", id="replace: something else was"),
+        pytest.param(VaryMode.REPLACE, [THREE], "complete", id="replace: just that was"),
+        pytest.param(VaryMode.REPLACE, [THREE + b", A"], "replaced", id="replace: more was"),
+        pytest.param(VaryMode.STRIP, [b"Accept"], "stripped", id="strip: something"),
+        pytest.param(VaryMode.STRIP, [], "none", id="strip: nothing"),
+        pytest.param(VaryMode.PASSTHROUGH, [b"Accept"], "none", id="passthrough"),
+        pytest.param(VaryMode.IF_MISSING, [b"Accept"], "none", id="if-missing: there"),
+        pytest.param(VaryMode.IF_MISSING, [], "added", id="if-missing: absent"),
+        pytest.param(VaryMode.MINIMAL, [b"Accept"], "repaired", id="minimal"),
+    ],
+)
+def test_what_was_done_is_told(mode, lines, action):
+    found = effective(*lines, mode=mode)
+    assert found.action == action
+    assert found.said == (b", ".join(lines) if lines else None)
+
+
+def test_white_space_around_names_is_no_part_of_them():
+    found = effective(b"\tOrigin\t,\tAccept ", names=())
+    assert (found.line, found.names) == (b"Origin, Accept", (b"accept", b"origin"))
+
+
+def test_what_was_said_in_several_lines_is_told_in_one():
+    assert effective(b"A", b"B").said == b"A, B"
+
+
+def test_hundreds_of_names_select_all_the_same():
+    line = b", ".join(b"X-%d" % number for number in range(300))
+    found = effective(line, names=(b"Origin",))
+    assert found.line == line + b", Origin"
+    assert len(found.names) == 301
