@@ -45,7 +45,7 @@ from vary_proxy.store.base import Store, StoreUnavailable
 from vary_proxy.tasks import Tasks
 
 OnHit = Callable[[Request, Policy, bytes, StoredResponse, Fields, Reply], None]
-OnEdge = Callable[[Request, Reply], None]
+OnEdge = Callable[[Request, Policy, Reply], None]
 OnInvalid = Callable[[Sequence[bytes]], Awaitable[None]]
 _RIDES = 2  # answers of others that may prove superseded before one is asked for alone
 
@@ -109,7 +109,7 @@ class Exchange:
         reply = preflights.at_the_edge(walk, self._clock())
         if reply is not None:
             if self.on_edge is not None:
-                self.on_edge(walk.request, reply)
+                self.on_edge(walk.request, walk.policy, reply)
             return reply
         if walk.policy.preflight is not PreflightMode.CACHE:
             walk.record.preflight = "forwarded"

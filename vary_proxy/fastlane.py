@@ -2,13 +2,12 @@
 
 It takes whole, body-less requests in the plainest form there is, and only while the
 connection is otherwise idle with nothing unread: so both lanes see the same beginnings and
-ends of messages. Header lines repeat from request to request; a bounded table of lines
-already read and found well-formed spares reading them again.
+ends of messages. Header lines repeat from request to request: hotlines.py spares reading
+them again, and hotviews.py asking again what answers them.
 """
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,28 +15,20 @@ from typing import Protocol
 
 from vary_proxy.core.forwarding import is_told
 from vary_proxy.core.message import Buffer, Fields, Request
-from vary_proxy.core.wire import HeadLimits, Refused, read_head
-from vary_proxy.hot import DECISIVE, WITH_COOKIE, Hot, Line
-from vary_proxy.hotviews import Form, View, Views
+from vary_proxy.core.wire import HeadLimits
+from vary_proxy.hot import WITH_COOKIE, Hot
+from vary_proxy.hotanswers import Line
+from vary_proxy.hotlines import CROWDED, MOST_FIELDS, Blocks, Lines, read
+from vary_proxy.hotviews import LARGEST, Form, Shot, Shots, Views
 from vary_proxy.observation.observing import Observers
 
 _LONGEST_HEAD = 8192
-_MOST_FIELDS = 64
-_MOST_LINES = 8192  # in the table
-_MOST_VALUES = 512  # of one name there; what has more has a new one each time
-_LONGEST_LINE = 1024
 _MOST_AT_ONCE = 64 * 1024  # bytes of answers to one packet of pipelined requests
 _HEAD = 1024  # bytes that a response head counts for
-
-# Fields of which the strict reader looks at more than the characters.
-_JUDGED_BY_VALUE = frozenset((b"host", b"connection"))
-_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]{0,1024}+")
-_Read = tuple[bytes, bytes] | None  # name and value of a watched field; None: of no interest
-_LONG_WAY = (b"", b"")  # whoever sends this goes the long way
-_EMPTY = (b"", b"empty")  # the line that ends a head
+# What stands before it differs little from request to request, and what comes after it.
+_REFERER = b"\r\nReferer: "
 _ALWAYS = frozenset((b"host", b"traceparent"))  # the latter for the log
-# Everybody's own: not worth remembering what answered a request that carries one.
-_OWN = frozenset((b"cookie", b"traceparent"))
+_LONGEST_KEY = 1024  # of a form that is worth remembering
 _MOST_ASKED = 16  # requests remembered for one first line, as observers are told of them
 
 
@@ -45,17 +36,6 @@ class Out(Protocol):
     def send(self, wire: bytes) -> None: ...
 
     def write(self, buffers: Sequence[Buffer]) -> None: ...
-
-
-class _Lines(dict[bytes, _Read]):
-    """Header lines already read; *read* judges one that is new."""
-
-    def __init__(self, read: Callable[[bytes], _Read]) -> None:
-        super().__init__()
-        self._judge = read
-
-    def __missing__(self, line: bytes) -> _Read:
-        return self._judge(line)
 
 
 class FastLane:
@@ -76,11 +56,15 @@ class FastLane:
         self._hot = hot
         self._observers = Observers() if observers is None else observers
         self._clock = clock
-        self._lines = _Lines(self._read)
+        self._lines = Lines(self._is_watched)
         self._said = self._lines.__getitem__
-        self._names: dict[bytes, int] = {}  # how many lines of each are in the table
+        self._blocks = Blocks(self._said)
+        self._block = self._blocks.__getitem__
         self._views = Views(hot, self._observers, clock)
-        self._longest_head, self._most_lines = _LONGEST_HEAD, _MOST_FIELDS
+        self._find = self._views.find
+        self._now = 0.0
+        self._longest_head, self._most_lines = _LONGEST_HEAD, MOST_FIELDS
+        self._given = 0  # bytes of the last answer that was no view's
         self._forget()
         hot.on_watch.append(self._forget)
         self.settle = self._views.settle
@@ -88,34 +72,55 @@ class FastLane:
     def bound(self, limits: HeadLimits) -> None:
         """Take no head whose size the long way would look at twice by *limits*."""
         self._longest_head = min(_LONGEST_HEAD, limits.head, limits.line)
-        self._most_lines = min(_MOST_FIELDS, limits.fields)
+        self._most_lines = min(MOST_FIELDS, limits.fields)
+        self._blocks.clear()
+        self._blocks.most_lines = self._most_lines // 2
 
     def take(self, data: bytes, out: Out, scheme: bytes, client: str) -> int:
         """Answer the requests that *data* begins with; how many bytes of it they were."""
         if len(data) > self._longest_head or not data.endswith(b"\r\n\r\n"):
             return self._pipeline(data, out, scheme, client)
-        lines = data.split(b"\r\n")
-        first = lines.pop(0)
-        if len(lines) > self._most_lines:
-            return self._pipeline(data, out, scheme, client)
-        # One pass in C over a dozen lines costs a fraction of a loop. An empty line is of
-        # interest: a form has two, and they are the last, as was just seen.
-        form = (scheme, first, tuple(filter(None, map(self._said, lines))))
-        view = self._views.find(form)
-        if view is None:
-            if form[2].count(_EMPTY) != 2:
-                return self._pipeline(data, out, scheme, client)
-            return len(data) if self._answer(form, out, client) else 0
-        due = self._clock() >= view.until or view.slot.resource is not view.resource
-        if due and not self._views.renewed(form, view):
-            return 0
-        if not view.count:
-            self._views.first(view)
-        view.count += 1
+        first, _, rest = data.partition(b"\r\n")
+        upper, referred, rest = rest.partition(_REFERER)
+        block = self._block(upper)
+        origin = block.origin
+        if referred:
+            page, _, rest = rest.partition(b"\r\n")
+            lower = self._block(rest)
+            form: Form = (scheme, block.key, self._said(b"Referer: " + page), lower.key)
+            origin = lower.origin or origin
+        else:
+            form = (scheme, block.key)
+        shots = self._find(form) if origin is None else self._judged(form, origin, first)
+        shot = None if shots is None else shots.get(first)
+        if shots is None or shot is None:
+            return self._answer(data, form, first, origin, out, client)
+        now = self._clock()
+        if now < self._now:
+            self._views.stepped_back()
+        self._now = now
+        if now >= shot.until or shot.slot.resource is not shot.resource:
+            shot = self._views.renewed(shots, first)
+            if shot is None:
+                return 0
+        if not shot.count:
+            self._views.first(shot)
+        shot.count += 1
         if self._observers.each:
-            self._tell(view, client)
-        out.send(view.wire)
+            self._tell(shot, form, first, origin, client)
+        if shot.after is None:
+            out.send(shot.wire)
+        else:
+            out.send(b"".join((shot.wire, origin or b"", shot.after)))
         return len(data)
+
+    def _judged(self, form: Form, origin: bytes, first: bytes) -> Shots | None:
+        """What requests of this *form* get, by what the rule of *first* makes of the *origin*."""
+        for judge in self._views.judges:
+            shots = self._find((*form, judge[origin]))
+            if shots is not None and first in shots:
+                return shots
+        return self._find((*form, origin))
 
     def _pipeline(self, data: bytes, out: Out, scheme: bytes, client: str) -> int:
         """As ``take``, for what is anything but one whole request.
@@ -123,80 +128,66 @@ class FastLane:
         Only until enough is on its way: the rest waits for the client, and others have their
         turn.
         """
-        end = data.find(b"\r\n\r\n")
         taken = given = 0
-        while end >= 0 and given < _MOST_AT_ONCE:
-            lines = data[taken:end].split(b"\r\n")
-            if end - taken > self._longest_head or len(lines) > self._most_lines:
+        while (end := data.find(b"\r\n\r\n", taken) + 4) > 3 and given < _MOST_AT_ONCE:
+            if end - taken > self._longest_head or end - taken == len(data):
                 break
-            first = lines.pop(0)
-            read = tuple(filter(None, map(self._said, lines)))
-            one = self._answer((scheme, first, (*read, _EMPTY, _EMPTY)), out, client)
-            if not one:
+            self._given = 0
+            if not self.take(data[taken:end], out, scheme, client):
                 break
-            given += one
-            taken = end + 4
-            end = data.find(b"\r\n\r\n", taken)
+            given += _HEAD + max(LARGEST, self._given)
+            taken = end
         return taken
 
-    def _answer(self, form: Form, out: Out, client: str) -> int:
-        """Roughly the bytes that answer the request of this *form*; 0: not mine."""
-        scheme, first, read = form
-        found = dict(read[:-2])
-        host = found.pop(b"host", None)
-        if host is None or b"" in found or len(found) + 3 != len(read):
+    def _answer(
+        self,
+        data: bytes,
+        form: Form,
+        first: bytes,
+        origin: bytes | None,
+        out: Out,
+        client: str,
+    ) -> int:
+        """As ``take``, for a *form* that nothing is known for."""
+        scheme, *keys = form
+        key = b"".join(keys)
+        found = read(key, origin)
+        if found is None:
+            return self._pipeline(data, out, scheme, client)
+        if data.count(b"\r\n") > self._most_lines + 2:
             return 0
-        own = not _OWN.isdisjoint(found)
+        own = len(key) > _LONGEST_KEY or CROWDED in key or b"traceparent" in found
         if not self._told.isdisjoint(found):
             own = True
             if not self._trusted(client):
                 for name in self._told:
                     found.pop(name, None)
-        if b"cookie" in found:
-            found[WITH_COOKIE] = b"1"
-        line = self._hot.find(scheme, host, first)
-        given = None if line is None else self._hot.answer(line, found)
-        if line is None or given is None:
+        line = self._hot.find(scheme, found.pop(b"host"), first)
+        if line is None:
             return 0
-        out.write(given[0])
-        request = _asked(line, found, client)
-        self._observers.tell(request, given[1], given[2], 0.0)
+        if WITH_COOKIE in found and b"cookie" in line.names:
+            own = True  # who else sends one may get something else
+            found[b"cookie"] = _cookie(data)
+        given = self._hot.answer(line, found)
+        if given is None:
+            return 0
+        out.write(given.buffers(origin))
+        request = _asked(line, found, origin, client)
+        self._observers.tell(request, given.reply, given.length, 0.0)
         if not own:
-            self._views.keep(form, line, found, given, request)
-        return _HEAD + given[2]
+            self._views.keep(form, line, first, found, given, request)
+        self._given = given.length
+        return len(data)
 
-    def _tell(self, view: View, client: str) -> None:
-        request = _asked(view.line, view.found, client)
-        self._observers.tell_each(request, view.reply, view.length)
-
-    def _read(self, line: bytes) -> _Read:
-        """What *line* says, remembered unless there are too many like it."""
-        spelled, _, value = line.partition(b":")
-        often = self._names.get(spelled, 0)
-        if often >= _MOST_VALUES and _VALUE.fullmatch(value) is not None:
-            # The strict reader has judged the name long ago, and would say the same of the value.
-            name = spelled.lower()
-            return (name, value.strip(b" \t")) if self._is_watched(name) else None
-        if len(line) > _LONGEST_LINE:
-            return _LONG_WAY
-        try:
-            # The one strict reader of both lanes judges it, in a request made for it.
-            named = b"" if spelled.lower() == b"host" else b"host: a\r\n"
-            request = read_head(b"GET / HTTP/1.1\r\n" + named + line).request
-        except Refused:
-            return _LONG_WAY
-        name, value = request.fields.items[-1]
-        if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
-            return _LONG_WAY
-        if name == b"cookie":
-            return name, value  # everybody's own, and nothing to be kept in a table
-        read = (name, value) if self._is_watched(name) else None
-        if name not in _JUDGED_BY_VALUE:
-            self._names[spelled] = often + 1
-        if len(self._lines) >= _MOST_LINES:
-            self._start()
-        self._lines[line] = read
-        return read
+    def _tell(
+        self, shot: Shot, form: Form, first: bytes, origin: bytes | None, client: str
+    ) -> None:
+        line = shot.line
+        if shot.resource is None:  # one for many targets, and perhaps hosts
+            found = read(b"".join(form[1:]), None) or {}
+            line = self._hot.find(form[0], found.get(b"host", b""), first) or line
+        request = _asked(line, shot.found, origin, client)
+        self._observers.tell_each(request, shot.reply, shot.length)
 
     def _is_watched(self, name: bytes) -> bool:
         return name in _ALWAYS or name in self._hot.watched
@@ -205,22 +196,26 @@ class FastLane:
         """Other fields are of interest than before."""
         self._told = frozenset(filter(is_told, self._hot.watched))
         self._views.forget()
-        self._start()
-
-    def _start(self) -> None:
-        """Begin the table of lines anew."""
-        self._names.clear()
         self._lines.clear()
-        self._lines[b""] = _EMPTY
+        self._blocks.clear()
 
 
-def _asked(line: Line, found: dict[bytes, bytes], client: str) -> Request:
+def _cookie(data: bytes) -> bytes:
+    """The value of the only Cookie line in the head *data*."""
+    for line in data.split(b"\r\n"):
+        name, _, value = line.partition(b":")
+        if name.lower() == b"cookie":
+            return value.strip(b" \t")
+    return b""
+
+
+def _asked(line: Line, found: dict[bytes, bytes], origin: bytes | None, client: str) -> Request:
     """The request as observers are told of it: with what they may look at."""
-    told = (client, found.get(b"origin"), found.get(b"traceparent"))
+    told = (client, origin, found.get(b"traceparent"))
     request = line.asked.get(told)
     if request is None:
-        names = (b"origin", b"traceparent")
-        fields = Fields(tuple((name, found[name]) for name in names if name in found))
+        pairs = ((b"origin", origin), (b"traceparent", told[2]))
+        fields = Fields(tuple((name, value) for name, value in pairs if value is not None))
         request = replace(line.request, fields=fields, version=(1, 1), client=client)
         if len(line.asked) >= _MOST_ASKED:
             line.asked.clear()

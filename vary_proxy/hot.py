@@ -15,17 +15,20 @@ from dataclasses import replace
 from typing import Protocol
 
 from vary_proxy.core import freshness, ranges
-from vary_proxy.core.message import Buffer, Fields, Reply, Request
-from vary_proxy.core.policy import Policy
+from vary_proxy.core.corspolicy import ALLOW_ORIGIN, CorsPolicy
+from vary_proxy.core.message import NO_FIELDS, Buffer, Fields, Reply, Request
+from vary_proxy.core.policy import CorsMode, Policy, PreflightMode
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.core.syntax import entity_tag, http_date
+from vary_proxy.hotanswers import Answer, Given, Line, given
 from vary_proxy.hotheads import SIZE, SPAN, Edge, Head, heads
+from vary_proxy.hotjudges import ALLOWED, Judge
 from vary_proxy.store.slot import Slot
 
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
 _MOST_HELD = 12288  # answers in all
 _ROOM = 8192  # bytes that an answer takes at most, with the view of it
 _MOST_ANSWERS = 64  # for one of them
+_MOST_EDGES = 1024  # answers that rules give by themselves
 
 # Fields that change what is answered beyond selecting a variant; a request with one of the
 # first goes the long way, the others are part of what an answer is found by.
@@ -53,68 +56,6 @@ class Peekable(Protocol):
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None: ...
 
 
-class Answer:
-    """What one set of values gets: whole, unchanged, or a single range."""
-
-    __slots__ = (
-        "body",
-        "born",
-        "ends",
-        "key",
-        "modified",
-        "part",
-        "records",
-        "resource",
-        "slot",
-        "tag",
-        "unchanged",
-        "whole",
-    )
-
-    def __init__(
-        self,
-        key: bytes,
-        slot: Slot,
-        resource: Resource,
-        stored: StoredResponse,
-        heads: tuple[Head, Head | None, Head | None],
-        ends: float,
-        reply: Reply,
-    ) -> None:
-        self.key = key
-        self.slot = slot
-        self.resource = resource
-        self.body = stored.body
-        self.born = stored.born
-        self.ends = ends
-        self.whole, self.unchanged, self.part = heads
-        tag, since = stored.fields.get(b"etag"), stored.fields.get(b"last-modified")
-        self.tag = None if entity_tag(tag) is None else tag
-        self.modified = None if http_date(since or b"", stored.received) is None else since
-        # For the log: what 200, 304 and 206 were, without their bodies; no other tier was asked.
-        record = replace(reply.record, tier="")
-        self.records = tuple(
-            Reply(status, reply.fields, record=record) for status in (reply.status, 304, 206)
-        )
-
-
-class Line:
-    """All answers known for one first line and Host, by the values of ``names``."""
-
-    __slots__ = ("answers", "asked", "bodiless", "names", "request")
-
-    def __init__(self, names: tuple[bytes, ...], request: Request) -> None:
-        self.names = names
-        self.request = request
-        self.bodiless = request.method == b"HEAD"
-        self.asked: dict[tuple[str, bytes | None, bytes | None], Request] = {}  # for observers
-        self.answers: dict[tuple[bytes | None, ...], Answer | Edge] = {}
-
-
-# What to write, for the log, bytes of content, until when, made of what, and with which head.
-Given = tuple[Sequence[Buffer], Reply, int, float, Answer | Edge, Head | Edge | None]
-
-
 class Hot:
     """*ruled* are names of fields that some rule looks at. *clock* gives Unix seconds.
 
@@ -134,6 +75,8 @@ class Hot:
         self._ruled = tuple(ruled)
         self._lines: OrderedDict[tuple[bytes, bytes, bytes], Line] = OrderedDict()
         self._held = 0  # answers in all
+        self._judges: dict[int, Judge] = {}  # by the identities of policies, which they hold
+        self._edges: dict[tuple[int, tuple[bytes | None, ...]], Edge] = {}
         self.watched: set[bytes] = {
             b"cookie",
             *DECISIVE,
@@ -147,6 +90,8 @@ class Hot:
     def restart(self, ruled: Iterable[bytes]) -> None:
         """Forget everything: rules have changed, and now look at the fields *ruled*."""
         self._lines.clear()
+        self._judges.clear()
+        self._edges.clear()
         self._held = 0
         self._ruled = tuple(ruled)
         self.watched.update(self._ruled)
@@ -158,28 +103,30 @@ class Hot:
 
     def answer(self, line: Line, found: dict[bytes, bytes]) -> Given | None:
         """What a request with the values *found* of the watched fields gets; None: not known."""
-        known = line.answers.get(tuple(map(found.get, line.names)))
+        values = line.values(found)
+        known = line.answers.get(values)
         if known is None:
             return None
         now = self._clock()
         if type(known) is Edge:
-            wire = known.at(now, 0.0, 0.0)
-            return (wire,), known.record, len(known.content), known.until, known, known
+            known.at(now, 0.0, 0.0)
+            length = len(known.content)
+            return given(known, known, (known.content,), known.record, length)
         assert isinstance(known, Answer)
         if not self.holds(known, now):
-            del line.answers[tuple(map(found.get, line.names))]
+            del line.answers[values]
             self._held -= 1
             return None
         if found and not CONDITIONS.isdisjoint(found):
             return self._conditional(line, known, found, now)
-        head = known.whole.at(now, known.born, known.ends)
+        known.whole.at(now, known.born, known.ends)
         length = known.body.length
         if line.bodiless or not length:
-            return (head,), known.records[0], 0, known.whole.until, known, known.whole
+            return given(known, known.whole, (), known.records[0], 0)
         chunks = self._store.chunks(known.key, known.body, 0, length)
         if chunks is None:
             return None
-        return (head, *chunks), known.records[0], length, known.whole.until, known, known.whole
+        return given(known, known.whole, chunks, known.records[0], length)
 
     def holds(self, known: Answer | Edge, now: float) -> bool:
         """Whether *known* is still fresh, and what the store has; counts as a use of it."""
@@ -197,28 +144,32 @@ class Hot:
             same = tag == known.tag if tag is not None else since == known.modified
             if not same or known.unchanged is None or (tag is None and known.modified is None):
                 return None
-            head = known.unchanged.at(now, known.born, known.ends)
-            return (head,), known.records[1], 0, known.unchanged.until, known, known.unchanged
+            known.unchanged.at(now, known.born, known.ends)
+            return given(known, known.unchanged, (), known.records[1], 0)
         if wanted is None or known.part is None or line.bodiless:
             return None
-        return self._range(known, known.part, wanted, now)
+        known.part.at(now, known.born, known.ends)
+        return self._range(known, known.part, wanted)
 
-    def _range(self, known: Answer, part: Head, wanted: bytes, now: float) -> Given | None:
+    def _range(self, known: Answer, part: Head, wanted: bytes) -> Given | None:
         asked = ranges.specs(wanted)
         if asked is None or len(asked) != 1:
             return None
-        total = known.body.length
-        spans = ranges.resolve(asked, total)
+        spans = ranges.resolve(asked, known.body.length)
         if not spans:
             return None
         start, stop = spans[0].start, spans[0].stop
         chunks = self._store.chunks(known.key, known.body, start, stop)
         if chunks is None:
             return None
-        head = part.at(now, known.born, known.ends)
-        head = head.replace(SPAN, b"%d-%d" % (start, stop - 1), 1)
-        head = head.replace(SIZE, b"%d" % (stop - start), 1)
-        return (head, *chunks), known.records[2], stop - start, part.until, known, None
+
+        def filled(head: bytes) -> bytes:
+            head = head.replace(SPAN, b"%d-%d" % (start, stop - 1), 1)
+            return head.replace(SIZE, b"%d" % (stop - start), 1)
+
+        made = given(known, part, chunks, known.records[2], stop - start)
+        after = None if made.after is None else filled(made.after)
+        return made._replace(before=filled(made.before), after=after, made=None)
 
     # Learning
 
@@ -233,34 +184,61 @@ class Hot:
     ) -> None:
         """Take in that *request* was answered from *stored*, whose *fields* are dressed for it."""
         resource, slot = self._store.peek(key), self._store.slot(key)
-        if resource is None or slot is None or stored not in resource.variants or stored.part:
+        if resource is None or slot is None or stored.part:
             return
         if stored.body.length > LARGEST or not self._is_plain(request):
+            return
+        # The very one, for what is equal lies elsewhere only where it was just stored anew; to
+        # compare all variants by what they say costs more than all the rest.
+        if not any(one is stored for one in resource.variants):
             return
         if self._store.chunks(key, stored.body, 0, stored.body.length) is None:
             return
         ends = stored.born + freshness.stored_lifetime(stored, policy.cache)
-        line = self._line(request, resource.names())
-        if line is not None:
-            made = heads(request, stored, fields)
-            self._keep(line, request, Answer(key, slot, resource, stored, made, ends, reply))
+        owned = policy.cors if policy.cors_mode is CorsMode.OVERRIDE else None
+        line = self._line(request, resource.names(), owned)
+        made = heads(request, stored, fields, echoes=_echoes(line, request))
+        self._keep(line, request, Answer(key, slot, resource, stored, made, ends, reply))
 
-    def learn_edge(self, request: Request, reply: Reply) -> None:
-        """Take in that *request* was answered by its rule alone."""
+    def learn_edge(self, request: Request, policy: Policy, reply: Reply) -> None:
+        """Take in that *request* was answered by its rule's *policy* alone."""
         if reply.stream is not None or reply.close or not self._is_plain(request):
             return
-        line = self._line(request, ())
-        if line is not None:
-            self._keep(line, request, Edge(reply))
+        owned = policy.cors if policy.preflight is PreflightMode.SYNTHESIZE else None
+        line = self._line(request, (), owned)
+        echoes = _echoes(line, request) and ALLOW_ORIGIN in reply.fields
+        if reply.record.cors_reason or reply.record.notes:
+            self._keep(line, request, Edge(policy, reply, echoes=echoes))
+            return
+        found = self._values(request)
+        name = (id(policy), line.values(found))
+        edge = self._edges.get(name)
+        if edge is None:
+            if len(self._edges) >= _MOST_EDGES:
+                self._edges.clear()
+            edge = self._edges[name] = Edge(policy, reply, echoes=echoes)
+        self._keep(line, request, edge)
 
     def _is_plain(self, request: Request) -> bool:
         named = request.fields.names()
         if request.version != (1, 1) or request.has_body or not DECISIVE.isdisjoint(named):
             return False
-        told = sum(len(value) for name, value in request.fields.items if name in self.watched)
-        return CONDITIONS.isdisjoint(named) and told <= _ROOM // 2
+        if not CONDITIONS.isdisjoint(named):
+            return False
+        # Lines of one field are joined on the long way only.
+        watched = [name for name, _ in request.fields.items if name in self.watched]
+        return len(watched) == len(set(watched))
 
-    def _line(self, request: Request, selecting: tuple[bytes, ...]) -> Line | None:
+    def _values(self, request: Request) -> dict[bytes, bytes]:
+        found = {name: value for name, value in request.fields.items if name in self.watched}
+        if b"cookie" in found:
+            found[WITH_COOKIE] = b"1"
+        return found
+
+    def _line(
+        self, request: Request, selecting: tuple[bytes, ...], policy: CorsPolicy | None
+    ) -> Line:
+        """*policy* judges ``Origin``; None where its very value has a say."""
         wanted = {*selecting, *_SHAPING, *self._ruled}
         if request.method == b"OPTIONS":
             wanted |= {*_PREFLIGHT}
@@ -272,27 +250,37 @@ class Hot:
         name = (request.scheme, request.authority, first)
         line = self._lines.get(name)
         names = tuple(sorted(wanted))
-        if line is None or line.names != names:
+        judge = None
+        if policy is not None and not {*selecting, *self._ruled} & {b"origin"}:
+            judge = self._judges.get(id(policy))
+            if judge is None:
+                judge = self._judges[id(policy)] = Judge(policy)
+        if line is not None and line.judge is not judge:
+            judge = None  # other fields than Origin tell whose word counts here
+        if line is None or line.names != names or line.judge is not judge:
             if line is not None:
                 self._held -= len(line.answers)
-            line = self._lines[name] = Line(names, request)
+            # What nobody asks for again may be long.
+            line = self._lines[name] = Line(names, replace(request, fields=NO_FIELDS), judge)
         return line
 
     def _keep(self, line: Line, request: Request, answer: Answer | Edge) -> None:
-        found: dict[bytes, bytes] = {}
-        for name, value in request.fields.items:
-            if name in self.watched:
-                if name in found:
-                    return  # lines of one field are joined on the long way only
-                found[name] = value
-        if b"cookie" in found:
-            found[WITH_COOKIE] = b"1"
+        values = line.values(self._values(request))
+        if sum(map(len, filter(None, values))) > _ROOM // 2:
+            return
         if len(line.answers) >= _MOST_ANSWERS:
             self._held -= len(line.answers)
             line.answers.clear()
-        values = tuple([found.get(name) for name in line.names])
         self._held += values not in line.answers
         line.answers[values] = answer
         while self._held > self.most or len(self._lines) > self.most:
             _, oldest = self._lines.popitem(last=False)
             self._held -= len(oldest.answers)
+
+
+def _echoes(line: Line, request: Request) -> bool:
+    """Whether what *request* gets is what others get too, but for the echo of its ``Origin``."""
+    if line.judge is None or not line.judge.echoes:
+        return False
+    origin = request.fields.get(b"origin")
+    return origin is not None and line.judge[origin] is ALLOWED

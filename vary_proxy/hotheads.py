@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 
 from vary_proxy.core import delivery
+from vary_proxy.core.corspolicy import ALLOW_ORIGIN
 from vary_proxy.core.delivery import CacheStatus, Plan
 from vary_proxy.core.message import Fields, Reply, Request
+from vary_proxy.core.policy import Policy
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.syntax import format_date
@@ -17,63 +19,96 @@ from vary_proxy.core.wire import response_head
 from vary_proxy.store.slot import Slot
 
 # Drawn by lot: whoever could put a mark into a field of his would have a length filled in there.
-AGE, TTL, DATE, SPAN, SIZE = (b"@%b@" % os.urandom(12).hex().encode() for _ in range(5))
+AGE, TTL, DATE, SPAN, SIZE, ORIGIN = (b"@%b@" % os.urandom(12).hex().encode() for _ in range(6))
 
 
-class Head:
-    """A response head with Age and ttl to be filled in; the result holds for a second or less."""
+class Made:
+    """A head as it goes out from ``since`` until ``until``: the instants of one second or less.
 
-    __slots__ = ("_made", "parts", "until")
+    ``before`` is all of it; where the request's ``Origin`` is echoed, ``after`` is what follows
+    that, else None. ``shot`` is for whoever gives it again and again.
+    """
+
+    __slots__ = ("after", "before", "echoes", "parts", "shot", "since", "until")
+
+    def __init__(self, head: bytes, marks: tuple[bytes, ...]) -> None:
+        self.echoes = ORIGIN in head
+        self.parts: list[bytes] = []
+        for mark in marks:
+            before, _, head = head.partition(mark)
+            self.parts.append(before)
+        self.parts.append(head)
+        self.before = b""
+        self.after: bytes | None = None
+        self.since = self.until = 0.0
+        self.shot: object = None
+
+    def _fill(self, whole: bytes) -> None:
+        self.before, self.after = whole, None
+        if self.echoes:
+            self.before, _, self.after = whole.partition(ORIGIN)
+
+
+class Head(Made):
+    """A response head with Age and ttl to be filled in."""
+
+    __slots__ = ()
 
     def __init__(self, status: int, reason: bytes, fields: Fields) -> None:
-        head = response_head(status, reason, fields.items)
-        before, _, rest = head.partition(AGE)
-        middle, _, after = rest.partition(TTL)
-        self.parts = (before, middle, after)
-        self._made = b""
-        self.until = 0.0
+        super().__init__(response_head(status, reason, fields.items), (AGE, TTL))
 
-    def at(self, now: float, born: float, ends: float) -> bytes:
-        if now >= self.until:
-            age, ttl = max(0.0, now - born), ends - now
+    def at(self, now: float, born: float, ends: float) -> None:
+        """Make it what it is *now*. RFC 9111 §4.2.3"""
+        if not self.since <= now < self.until:
+            age = max(0.0, now - born)
+            ttl = ends - max(now, born)
             before, middle, after = self.parts
-            self._made = b"%b%d%b%d%b" % (before, age, middle, ttl, after)
-            self.until = now + min(1.0 - age % 1.0, ttl % 1.0 or 1.0)
-        return self._made
+            self._fill(b"%b%d%b%d%b" % (before, age, middle, ttl, after))
+            # A clock that was stepped back is followed.
+            self.since, self.until = now, now + min(1.0 - age % 1.0, ttl % 1.0)
 
 
-class Edge:
-    """An answer that the rule gives by itself, and no resource: its head around Date."""
+class Edge(Made):
+    """An answer that the rule gives by itself, and no resource: its head around Date.
 
-    __slots__ = ("_made", "content", "parts", "record", "until")
+    Where nobody is blocked by it, it is the same for all targets of its *policy*.
+    """
+
+    __slots__ = ("content", "policy", "record")
 
     slot = Slot(None)
     resource = None
     key = b""
     born = ends = 0.0
 
-    def __init__(self, reply: Reply) -> None:
-        marked = reply.fields.replaced(b"date", DATE)
-        before, _, after = response_head(reply.status, reply.reason, marked.items).partition(DATE)
+    def __init__(self, policy: Policy, reply: Reply, *, echoes: bool) -> None:
+        fields = reply.fields.replaced(b"date", DATE)
+        if echoes:
+            fields = fields.replaced(ALLOW_ORIGIN, ORIGIN)
         self.content = b"".join(bytes(chunk) for chunk in reply.chunks)
-        self.parts = (before, after + self.content)
+        super().__init__(response_head(reply.status, reply.reason, fields.items), (DATE,))
+        self.policy = policy
         self.record = reply
-        self.until = 0.0
-        self._made = b""
 
-    def at(self, now: float, born: float, ends: float) -> bytes:
-        """Head and content; *born* and *ends* are of no interest here."""
-        if not self.until - 1.0 <= now < self.until:
-            self.until = int(now) + 1.0
-            self._made = self.parts[0] + format_date(now) + self.parts[1]
-        return self._made
+    def at(self, now: float, born: float, ends: float) -> None:
+        """Make it what it is *now*; *born* and *ends* are of no interest here."""
+        if not self.since <= now < self.until:
+            self.since = float(int(now))
+            self.until = self.since + 1.0
+            self._fill(b"%b%b%b" % (self.parts[0], format_date(now), self.parts[1]))
 
 
-def heads(
-    request: Request, stored: StoredResponse, fields: Fields
-) -> tuple[Head, Head | None, Head | None]:
-    """The heads of 200, 304 and 206, made by delivery and marked."""
+Heads = tuple[Head, Head | None, Head | None]
+
+
+def heads(request: Request, stored: StoredResponse, fields: Fields, *, echoes: bool) -> Heads:
+    """The heads of 200, 304 and 206, made by delivery and marked.
+
+    *echoes*: what Access-Control-Allow-Origin says is what the request's ``Origin`` said.
+    """
     length = stored.body.length
+    if echoes:
+        fields = fields.replaced(ALLOW_ORIGIN, ORIGIN)
 
     def plan(**asked: bytes) -> Plan:
         pairs = tuple((name.replace("_", "-").encode(), value) for name, value in asked.items())

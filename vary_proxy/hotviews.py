@@ -1,12 +1,13 @@
 """Requests that come again in the same form, with the very bytes that answer them.
 
-A form is a first line and all header lines that are of interest, in their order: of a browser
-that loads the pictures of a page, few differ in more than their targets. A view is what
-``hot.answer`` gave to one form, whole and in one piece. It is given again for as long as Age
-and ttl in it are right, a second at most, and only while its resource is still the same
-object in the store; then ``hot.answer`` is asked again, so nothing is decided here.
+A form is a first line and what the header lines say that is of interest, in their order, but
+for the value of ``Origin``: of a browser that loads the pictures of a page, few requests differ
+in more than their targets. A view leads from one form to a shot: a head of ``hot.answer`` and
+what follows it, in one piece or around the place of an ``Origin``. It is given again for as long
+as Age and ttl in it are right, a second at most, and only while its resource is still the same
+object in the store; then ``hot`` is asked again, so nothing is decided here.
 
-Those who only count are told once a second how often each view was given.
+Those who only count are told once a second how often each shot was given.
 """
 
 from __future__ import annotations
@@ -15,48 +16,66 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from vary_proxy.core.message import Reply, Request
+from vary_proxy.core.message import Request
 from vary_proxy.core.stored import Resource
-from vary_proxy.hot import Answer, Given, Hot, Line
+from vary_proxy.hot import Hot
+from vary_proxy.hotanswers import Given, Line
 from vary_proxy.hotheads import Edge, Head
+from vary_proxy.hotjudges import Judge
 from vary_proxy.observation.observing import Observers
 from vary_proxy.store.slot import Slot
 
 LARGEST = 2048  # bytes of content that are worth a copy of their own
 _LATE = 0.98  # part of a second after which it is counted
+_FORMS = 4  # for each answer that may be known
 
-Section = tuple[tuple[bytes, bytes], ...]  # names and values of the lines of interest
-Form = tuple[bytes, bytes, Section]  # scheme, first line, and the rest
+Form = tuple[bytes, ...]  # scheme, keys of all lines but the first, what stands for an Origin
 
 
-class View:
-    """``wire`` answers one form until ``until``, while ``slot`` holds ``resource``."""
+class _Warm:
+    """What is looked at for every request, side by side in memory."""
 
-    __slots__ = (
-        "answer", "content", "count", "found", "head", "length", "line", "reply", "request",
-        "resource", "slot", "until", "wire",
-    )  # fmt: skip
+    __slots__ = ("after", "count", "resource", "slot", "until", "wire")
 
-    def __init__(self, line: Line, found: dict[bytes, bytes], request: Request) -> None:
-        self.line = line
-        self.found = found
+
+class Shot(_Warm):
+    """``wire`` answers until ``until``, while ``slot`` holds ``resource``.
+
+    Where ``after`` is not None, the request's ``Origin`` comes between them. ``found`` are the
+    values of one request that is so answered, and ``line`` knows the answer.
+    """
+
+    __slots__ = ("answer", "content", "found", "head", "length", "line", "reply", "request")
+
+    def __init__(
+        self, given: Given, line: Line, found: dict[bytes, bytes], request: Request
+    ) -> None:
+        self.line, self.found = line, found
         self.request = request  # as those who count are told of it
+        self.reply, self.length = given.reply, given.length
+        self.answer, self.head = given.answer, given.made
+        self.slot: Slot = self.answer.slot
+        self.resource: Resource | None = self.answer.resource
         self.count = 0  # times given since they were told
+        self.content = b"".join(given.chunks)
         self.wire = b""
-        self.until = 0.0
-        self.slot: Slot
-        self.resource: Resource | None
-        self.reply: Reply
-        self.length = 0
-        self.answer: Answer | Edge
-        self.head: Head | Edge | None
-        self.content = b""  # what follows the head
+        self.after: bytes | None = None
+        self._take(given.before, given.after, given.until)
 
-    def take(self, given: Given) -> None:
-        buffers, self.reply, self.length, self.until, self.answer, self.head = given
-        self.slot, self.resource = self.answer.slot, self.answer.resource
-        self.content = b"".join(buffers[1:])
-        self.wire = b"".join((buffers[0], self.content))
+    def renew(self, head: Head | Edge, now: float) -> None:
+        """Bring it up to date by its *head*; its answer still holds."""
+        head.at(now, self.answer.born, self.answer.ends)
+        self._take(head.before, head.after, head.until)
+
+    def _take(self, before: bytes, after: bytes | None, until: float) -> None:
+        self.until = until
+        if after is None:
+            self.wire, self.after = before + self.content, None
+        else:
+            self.wire, self.after = before, after + self.content
+
+
+Shots = OrderedDict[bytes, Shot]  # by the first line
 
 
 class Views:
@@ -66,41 +85,65 @@ class Views:
         self._hot = hot
         self._observers = observers
         self._clock = clock
-        self._views: OrderedDict[Form, View] = OrderedDict()
-        self._counted: list[View] = []
+        self._forms: OrderedDict[Form, Shots] = OrderedDict()
+        self._held = 0  # shots in all forms
+        self.judges: list[Judge] = []  # of answers that are held
+        self._counted: list[Shot] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.find = self._views.get
+        self.find = self._forms.get
 
     def keep(
-        self, form: Form, line: Line, found: dict[bytes, bytes], given: Given, request: Request
+        self,
+        form: Form,
+        line: Line,
+        first: bytes,
+        found: dict[bytes, bytes],
+        given: Given,
+        request: Request,
     ) -> None:
-        """Give *given* again to requests of this *form*."""
-        if given[2] > LARGEST:
+        """Give *given* again to requests of this *form* and *first* line."""
+        if given.length > LARGEST:
             return
-        view = self._views[form] = View(line, found, request)
-        view.take(given)
-        if len(self._views) > self._hot.most:
-            self._views.popitem(last=False)
+        origin = found.get(b"origin")
+        if origin is not None and line.judge is not None:
+            origin = line.judge[origin]
+            if all(line.judge is not judge for judge in self.judges):
+                self.judges.append(line.judge)
+        if origin is not None:
+            form = (*form, origin)
+        shots = self._forms.get(form)
+        if shots is None:
+            shots = self._forms[form] = OrderedDict()
+        self._held += first not in shots
+        shots[first] = _shot(given, line, found, request)
+        while self._held > _FORMS * self._hot.most:
+            oldest, shots = next(iter(self._forms.items()))
+            shots.popitem(last=False)
+            self._held -= 1
+            if not shots:
+                del self._forms[oldest]
 
-    def renewed(self, form: Form, view: View) -> bool:
-        """Whether *view* could be brought up to date; else it is no more."""
-        now, answer, head = self._clock(), view.answer, view.head
-        if head is not None and self._hot.holds(answer, now):
-            view.wire = head.at(now, answer.born, answer.ends) + view.content
-            view.until = head.until
-            return True
-        given = self._hot.answer(view.line, view.found)
-        if given is None or given[2] > LARGEST:
-            self._views.pop(form, None)
-            return False
-        if given[1] is not view.reply:
-            self.tell(view)  # what it was until now
-        view.take(given)
-        return True
+    def renewed(self, shots: Shots, first: bytes) -> Shot | None:
+        """The shot for *first*, up to date; None where there is none any more."""
+        now, shot = self._clock(), shots[first]
+        if shot.head is not None and self._hot.holds(shot.answer, now):
+            shot.renew(shot.head, now)
+            return shot
+        given = self._hot.answer(shot.line, shot.found)
+        if given is None or given.length > LARGEST:
+            return None
+        shots[first] = _shot(given, shot.line, shot.found, shot.request)
+        return shots[first]
 
-    def first(self, view: View) -> None:
-        """*view* is about to be given for the first time since it was told of."""
-        self._counted.append(view)
+    def stepped_back(self) -> None:
+        """The clock was: nothing is right until it has been made anew."""
+        for shots in self._forms.values():
+            for shot in shots.values():
+                shot.until = 0.0
+
+    def first(self, shot: Shot) -> None:
+        """*shot* is about to be given for the first time since it was told of."""
+        self._counted.append(shot)
         if self._timer is None:
             wait = (_LATE - self._clock()) % 1.0
             self._timer = asyncio.get_running_loop().call_later(wait, self.settle)
@@ -111,14 +154,25 @@ class Views:
             self._timer.cancel()
             self._timer = None
         counted, self._counted = self._counted, []
-        for view in counted:
-            self.tell(view)
-
-    def tell(self, view: View) -> None:
-        count, view.count = view.count, 0
-        if count:
-            self._observers.tell_counting(view.request, view.reply, view.length, count)
+        for shot in counted:
+            count, shot.count = shot.count, 0
+            if count:
+                self._observers.tell_counting(shot.request, shot.reply, shot.length, count)
 
     def forget(self) -> None:
         self.settle()
-        self._views.clear()
+        self._forms.clear()
+        self.judges.clear()
+        self._held = 0
+
+
+def _shot(given: Given, line: Line, found: dict[bytes, bytes], request: Request) -> Shot:
+    """What *given* is given by; all forms of one answer share it."""
+    made = Shot(given, line, found, request)
+    if given.made is None:
+        return made
+    if not isinstance(given.made.shot, Shot):
+        given.made.shot = made
+    shared: Shot = given.made.shot
+    shared.renew(given.made, given.made.since)
+    return shared

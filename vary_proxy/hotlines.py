@@ -1,0 +1,146 @@
+"""Header lines read before: each by itself, and whole blocks of them that came together.
+
+Of a browser's requests few lines differ, and of those but a few are of interest. What a line
+says is remembered; a block of lines that was read line by line, and came again, is looked up
+as a whole. What cannot be read one way is never remembered as anything but that.
+
+What a block says of interest is its key: ``\\r``, name, ``:`` and value for each line in order,
+``\\n`` for an empty line. Values hold no control characters, so that keys are unambiguous.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+
+from vary_proxy.core.wire import Refused, read_head
+from vary_proxy.hot import DECISIVE, WITH_COOKIE
+
+MOST_FIELDS = 64
+_MOST_LINES = 8192  # in a table
+_MOST_VALUES = 512  # of one name there; what has more has a new one each time
+_LONGEST_LINE = 1024
+_MOST_BLOCKS = 4096
+_LONGEST_BLOCK = 2048
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+_ORIGIN = re.compile(rb"\rorigin:([^\r\n]*)")
+
+NOT_MINE = b"\0"  # said of a line, or in a key: the long way
+CROWDED = b"\1"  # in a key: a block of so many lines that they have to be counted
+_EMPTY = b"\n"
+_COOKIE = b"\r" + WITH_COOKIE + b":1"
+_COOKIES = frozenset((b"Cookie", b"cookie"))
+# Everybody's own: not worth remembering what came with it.
+_OWN = (b"\r" + WITH_COOKIE, b"\rtraceparent:")
+# Fields of which the strict reader looks at more than the characters.
+_JUDGED_BY_VALUE = frozenset((b"host", b"connection"))
+
+
+class Lines(dict[bytes, bytes]):
+    """What each line says to a key; nothing for one that is of no interest."""
+
+    def __init__(self, is_watched: Callable[[bytes], bool]) -> None:
+        super().__init__()
+        self._is_watched = is_watched
+        self._names: dict[bytes, int] = {}  # how many lines of each are known
+        self.clear()
+
+    def clear(self) -> None:
+        super().clear()
+        self._names.clear()
+        self[b""] = _EMPTY
+
+    def __missing__(self, line: bytes) -> bytes:
+        spelled, _, value = line.partition(b":")
+        if spelled in _COOKIES and _VALUE.fullmatch(value) is not None:
+            return _COOKIE  # the value is nothing to be kept in a table
+        often = self._names.get(spelled, 0)
+        if len(line) > _LONGEST_LINE:
+            return NOT_MINE
+        if often >= _MOST_VALUES and _VALUE.fullmatch(value) is not None:
+            # The strict reader has judged the name long ago, and would say the same of the value.
+            return self._said(spelled.lower(), value.strip(b" \t"))
+        try:
+            # The one strict reader of both lanes judges it, in a request made for it.
+            named = b"" if spelled.lower() == b"host" else b"host: a\r\n"
+            request = read_head(b"GET / HTTP/1.1\r\n" + named + line).request
+        except Refused:
+            return NOT_MINE
+        name, value = request.fields.items[-1]
+        if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
+            return NOT_MINE
+        if name == b"cookie":
+            return _COOKIE
+        if len(self) >= _MOST_LINES:
+            self.clear()
+        if name not in _JUDGED_BY_VALUE:
+            self._names[spelled] = often + 1
+        said = self[line] = self._said(name, value)
+        return said
+
+    def _said(self, name: bytes, value: bytes) -> bytes:
+        return b"\r%b:%b" % (name, value) if self._is_watched(name) else b""
+
+
+class Block:
+    """``key`` is what lines say that came together, but for the value of ``origin``."""
+
+    __slots__ = ("key", "origin")
+
+    def __init__(self, key: bytes) -> None:
+        found = _ORIGIN.search(key)
+        self.key = key if found is None else key[: found.start() + 7] + key[found.end() :]
+        self.origin: bytes | None = None if found is None else found[1]
+
+
+class Blocks(OrderedDict[bytes, Block]):
+    """What blocks of lines say, line ends between them. One that comes again is remembered."""
+
+    def __init__(self, said: Callable[[bytes], bytes]) -> None:
+        super().__init__()
+        self._said = said
+        self._once: set[int] = set()  # hashes of blocks that came once, of late
+        self.most_lines = MOST_FIELDS // 2
+
+    def clear(self) -> None:
+        super().clear()
+        self._once.clear()
+
+    def __missing__(self, block: bytes) -> Block:
+        lines = block.split(b"\r\n")
+        key = b"".join(map(self._said, lines))
+        if len(lines) > self.most_lines:
+            return Block(CROWDED + key)
+        made = Block(key)
+        mark = hash(block)
+        if mark not in self._once:
+            if len(self._once) >= 2 * _MOST_BLOCKS:
+                self._once.clear()
+            self._once.add(mark)
+        elif len(block) <= _LONGEST_BLOCK and not any(own in key for own in _OWN):
+            self[block] = made
+            if len(self) > _MOST_BLOCKS:
+                self.popitem(last=False)
+        return made
+
+
+def read(key: bytes, origin: bytes | None) -> dict[bytes, bytes] | None:
+    """The fields of interest of a whole head by the *key* of all its lines.
+
+    None where that is the long way's: a name twice, an empty line amid the others, no Host.
+    """
+    if NOT_MINE in key or key.count(_EMPTY) != 2:
+        return None
+    items = key[:-2].replace(CROWDED, b"").split(b"\r")[1:]
+    found = dict([_pair(item) for item in items])
+    if len(found) != len(items) or b"host" not in found:
+        return None
+    if origin is not None:
+        found[b"origin"] = origin
+    return found
+
+
+def _pair(item: bytes) -> tuple[bytes, bytes]:
+    name, _, value = item.partition(b":")
+    return name, value
