@@ -94,6 +94,26 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
     assert asked == [(given, b"right") for given in (b"right", b"wrong", b"r", b"")]
 
 
+@LANES
+async def test_the_token_of_an_explanation_is_compared_so_too(
+    monkeypatch: pytest.MonkeyPatch, fast: bool
+) -> None:
+    asked: list[tuple[bytes, bytes]] = []
+
+    def compared(one: bytes, other: bytes) -> bool:
+        asked.append((one, other))
+        return False
+
+    monkeypatch.setattr(hmac, "compare_digest", compared)
+    async with front(
+        lambda asked: said(b"ok", FRESH), fast=fast, rules="admin: {token: right}"
+    ) as edge:
+        for given in (b"right", b"wrong", b"r", b"\xff"):
+            answer = await edge.get(b"/", b"Vary-Proxy-Explain: " + given)
+            assert not answer.has("vary-proxy-explain")
+    assert asked == [(given, b"right") for given in (b"right", b"wrong", b"r", b"\xff")]
+
+
 async def test_a_name_is_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """An origin that moves is followed after ten seconds at the latest."""
     where = "127.0.0.1"

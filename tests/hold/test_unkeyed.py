@@ -86,6 +86,24 @@ async def test_connection_cannot_strip_what_matters(name: bytes, fast: bool) -> 
 
 
 @LANES
+async def test_all_lines_of_a_selecting_field_count(fast: bool) -> None:
+    """Neither the first line alone nor the last: another order or number is another variant."""
+
+    def by_field(asked: Asked) -> bytes:
+        value = asked.get(b"x-pick")
+        shown = b"nothing" if value is None else b"<" + value + b">"
+        return said(shown, b"Cache-Control: max-age=600", b"Vary: X-Pick")
+
+    several = [(), (b"",), (b"1",), (b"2",), (b"1", b"2"), (b"2", b"1"), (b"1", b"1"), (b"1", b"")]
+    async with front(by_field, fast=fast) as edge:
+        for _ in range(3):
+            for values in several:
+                shown = b"<" + b", ".join(values) + b">" if values else b"nothing"
+                assert (await edge.get(b"/", *(b"X-Pick: " + one for one in values))).body == shown
+        assert len(edge.origin.asked) == len(several)
+
+
+@LANES
 async def test_every_host_has_its_own(fast: bool) -> None:
     hosts = [
         b"a.example",
