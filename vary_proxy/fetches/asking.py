@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from vary_proxy.core import blocks, cors, edge, keys, ranges, validation
+from vary_proxy.core import blocks, cors, edge, forwarding, keys, ranges, validation
 from vary_proxy.core.directives import of_request
-from vary_proxy.core.message import Fields, Request
+from vary_proxy.core.message import Fields, Pair, Request
 from vary_proxy.core.policy import OriginKey, Policy
 from vary_proxy.core.stored import Resource, Selecting, StoredResponse
 from vary_proxy.core.values import immutable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.origin import Interim
+from vary_proxy.origin import Interim, Naming
 
 NO_VARY = EffectiveVary(None, ())
 
@@ -55,6 +55,23 @@ class Ask:
     def anew(self) -> Ask:
         """The same question, with nothing to validate."""
         return replace(self, candidates=(), filling=False)
+
+
+def to_origin(
+    ask: Ask, naming: Naming, drop: frozenset[bytes], add: tuple[Pair, ...] = ()
+) -> Request:
+    """The request of *ask* as its origin, so named, gets it: less *drop*, plus *add*."""
+    hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
+    return forwarding.to_origin(ask.request, ask.policy, hop, drop=drop, add=add)
+
+
+def for_bytes(ask: Ask, naming: Naming, add: tuple[Pair, ...]) -> Request:
+    """As ``to_origin``, for bytes that *add* asks for, in the place of the client's conditions."""
+    got = replace(ask, request=replace(ask.request, method=b"GET"))
+    return to_origin(got, naming, validation.CLIENT_CONDITIONS | RANGE, add)
+
+
+RANGE = frozenset((b"range", b"if-range"))
 
 
 def flight_name(ask: Ask, wanted: Selecting) -> bytes:

@@ -29,7 +29,7 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.fetches.asking import Ask, key_names
+from vary_proxy.fetches.asking import RANGE, Ask, key_names, to_origin
 from vary_proxy.fetches.convoy import Convoy
 from vary_proxy.fetches.freshening import Freshener
 from vary_proxy.fetches.pumping import Load, Pump
@@ -90,17 +90,15 @@ class Fetcher:
     async def _send(self, ask: Ask) -> OriginResponse:
         """Send the request of *ask* without the client's own conditions. Raises OriginFailure."""
         origin = self._origins[ask.policy.origin]
-        naming = origin.naming
         drop = validation.CLIENT_CONDITIONS
         add = validation.conditions(ask.candidates)
         if ask.part is not None:
             add = parts.rest_of(ask.part)
         if ask.candidates or ask.part is not None or ask.whole or ask.slot:
-            drop |= _RANGE
+            drop |= RANGE
         if ask.slot:
             add = (*add, (b"range", ask.slot))
-        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
-        request = forwarding.to_origin(ask.request, ask.policy, hop, drop=drop, add=add)
+        request = to_origin(ask, origin.naming, drop, add)
         return await origin.fetch(request, None, ask.interim)
 
     async def _land(self, ask: Ask, flight: Flight) -> Landing:
@@ -276,7 +274,6 @@ class Fetcher:
         )
 
 
-_RANGE = frozenset((b"range", b"if-range"))
 _FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
 _BY_REQUESTER = {"request-no-store", "authorization", "method", "presigned", "of-one-origin"}

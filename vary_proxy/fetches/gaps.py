@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from vary_proxy.core import blocks, edge, forwarding, storing, validation
+from vary_proxy.core import blocks, edge, forwarding, storing
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Response
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
-from vary_proxy.fetches.asking import Ask, may_share, plain
+from vary_proxy.fetches.asking import Ask, for_bytes, may_share, plain
 from vary_proxy.fetches.running import Run, RunReader
 from vary_proxy.fetches.runs import Changed, Runs
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
@@ -93,16 +93,8 @@ class Gaps:
         """The response that brings the bytes at the beginning of *span*, and what it brings."""
         ask, stored = source.ask, source.stored
         origin = self._origins[ask.policy.origin]
-        naming = origin.naming
-        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
-        request = forwarding.to_origin(
-            replace(ask.request, method=b"GET"),
-            ask.policy,
-            hop,
-            drop=_DROPPED,
-            add=blocks.ask_for(span, stored),
-        )
-        response = await origin.fetch(request)
+        asked = for_bytes(ask, origin.naming, blocks.ask_for(span, stored))
+        response = await origin.fetch(asked)
         try:
             brought = blocks.answers(response.head, response.length, stored)
             status = response.head.status
@@ -122,9 +114,6 @@ class Gaps:
         whole = Response(200, fields)
         verdict = storing.judge(plain(ask.request), whole, effective, ask.policy, self._clock())
         return isinstance(verdict, storing.Storable)
-
-
-_DROPPED = validation.CLIENT_CONDITIONS | {b"range", b"if-range"}
 
 
 async def _not_kept() -> bool:

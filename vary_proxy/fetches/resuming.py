@@ -8,19 +8,16 @@ is never mixed in (RFC 9110 §13.1.5, §15.3.7).
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
 
-from vary_proxy.core import forwarding, parts, ranges, validation
+from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer, Response
 from vary_proxy.core.stored import StoredResponse
-from vary_proxy.fetches.asking import Ask
+from vary_proxy.fetches.asking import Ask, for_bytes
 from vary_proxy.fetches.spool import SpoolReader
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.store.base import BodyGone
 
 Resume = Callable[[int, int], AsyncIterator[Buffer]]  # bytes [start, stop) of the body held
-
-_DROPPED = validation.CLIENT_CONDITIONS | {b"range", b"if-range"}
 
 
 async def steadily(
@@ -81,16 +78,8 @@ def resuming(
             raise OriginFailure("connection_terminated", "a stored body went away")
         span = b"bytes=%d-%d" % (first + start, first + stop - 1)
         origin = origins[ask.policy.origin]
-        naming = origin.naming
-        hop = forwarding.Hop(naming.host, naming.prefix, ask.trusted, naming.scheme)
-        request = forwarding.to_origin(
-            replace(ask.request, method=b"GET"),
-            ask.policy,
-            hop,
-            drop=_DROPPED,
-            add=((b"range", span), (b"if-range", tag)),
-        )
-        response = await origin.fetch(request)
+        asked = for_bytes(ask, origin.naming, ((b"range", span), (b"if-range", tag)))
+        response = await origin.fetch(asked)
         try:
             if not _fits(response.head, stored, first + start, stop - start, total):
                 raise OriginFailure("connection_terminated", "a stored body has changed since")
