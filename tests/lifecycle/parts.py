@@ -19,6 +19,7 @@ class NamedOrigin:
 
     name: str
     url: str = ""
+    more: bytes = b""  # lines of fields
     asked: list[str] = field(default_factory=list)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     go: asyncio.Event = field(default_factory=asyncio.Event)
@@ -32,8 +33,8 @@ class NamedOrigin:
                 self.asked.append(path)
                 body = self.name.encode() * 2
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nCache-Control: %b\r\nContent-Length: %d\r\n\r\n"
-                    % (b"no-store" if "live" in path else b"max-age=1000", len(body))
+                    b"HTTP/1.1 200 OK\r\nCache-Control: %b\r\nContent-Length: %d\r\n%b\r\n"
+                    % (b"no-store" if "live" in path else b"max-age=1000", len(body), self.more)
                 )
                 writer.write(body[:1])
                 if path.startswith("/slow"):

@@ -93,6 +93,67 @@ async def test_what_is_under_way_ends_as_it_began(tmp_path: Path) -> None:
             await until(lambda: a.clients == 0)  # then the removed origin is closed
 
 
+_THEIRS = b"Access-Control-Allow-Origin: https://old.example\r\nSet-Cookie: who=1\r\n"
+_AFTER = "cors: {named: {origins: [https://new.example]}}\n"
+
+
+@pytest.mark.parametrize("arrived", [False, True], ids=["on its way", "stored"])
+@pytest.mark.parametrize(
+    ("before", "after", "given"),
+    [
+        pytest.param("", "cache: off", "https://old.example", id="cache off"),
+        pytest.param("", "cors: {policy: named, mode: override}", None, id="CORS override"),
+        pytest.param("", "cors: {mode: strip}", None, id="CORS stripped"),
+        pytest.param(
+            "cors: {mode: strip}", "cors: {mode: passthrough}", "https://old.example",
+            id="CORS passed through",
+        ),
+        pytest.param("", "vary: passthrough", "https://old.example", id="Vary as it comes"),
+        pytest.param(
+            "cache: {set_cookie: store}", "cache: {set_cookie: default}", "https://old.example",
+            id="cookies for one alone",
+        ),
+        pytest.param("", "cache: {collapse: false}", "https://old.example", id="each for himself"),
+    ],
+)  # fmt: skip
+async def test_who_asks_after_a_reload_gets_what_its_rules_make_of_it(
+    tmp_path: Path, before: str, after: str, given: str | None, arrived: bool
+) -> None:
+    """Not what was asked for under the old ones, though it is still under way, or stored."""
+    path = tmp_path / "p.yaml"
+
+    def write(defaults: str) -> None:
+        cookies = "" if "cache" in defaults else "cache: {set_cookie: store}, "
+        path.write_text(
+            f'version: 1\nlisten: [{{address: "127.0.0.1:0"}}]\n'
+            f'origins: {{main: {{url: "{a.url}"}}}}\n'
+            f"{_AFTER}defaults: {{{cookies}{defaults}}}\nlog: {{access: off}}\n"
+        )
+
+    async with origin("A") as a:
+        a.more = _THEIRS
+        write(before)
+        async with running(path) as (app, port):
+            one, other = await Client.at(port), await Client.at(port)
+            old = asyncio.ensure_future(one.get("/slow", "Origin: https://new.example"))
+            await a.begun.wait()
+            if arrived:
+                a.go.set()
+                assert (await old).body == b"AA"
+            write(after)
+            assert (await app.reload()).ok
+            new = asyncio.ensure_future(other.get("/slow", "Origin: https://new.example"))
+            each = "collapse" in after and arrived  # what is stored is everybody's all the same
+            if not each:
+                await until(lambda: len(a.asked) == 2)
+            a.go.set()
+            answer = await new
+            assert answer.body == b"AA"
+            named = "https://new.example" if "override" in after else given
+            assert answer.fields.get("access-control-allow-origin") == named
+            assert (await old).body == b"AA"
+
+
 async def test_an_origin_that_stays_keeps_its_connections_and_its_cache(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     async with origin("A") as a:

@@ -88,14 +88,14 @@ def _policy(
         origin_header=header.mode,
         origin_value=header.value.encode(),
         where=where,
-        mark=_mark(known, vary, cache.query, mode, policy),
+        mark=_mark(known, vary, cache, mode, policy),
     )
 
 
 def _mark(
     origin: Origin | None,
     vary: VaryPolicy,
-    query: QueryKey,
+    cache: CachePolicy,
     mode: CorsMode,
     cors: CorsPolicy | None,
 ) -> bytes:
@@ -103,13 +103,14 @@ def _mark(
 
     It covers where they come from, what the origin was asked with and with whose credentials,
     how it had to prove itself, whether its CORS fields are there, which names their Vary was
-    given, and which targets are one.
+    given, which targets are one, and whether cookies are for everybody.
     """
+    query = cache.query
     names = sorted(name.lower() for name in vary.names)
     patterns = [tuple(one.pattern for one in group or ()) for group in (query.ignore, query.only)]
     owned = sorted(cors.owned) if cors is not None and mode is CorsMode.OVERRIDE else []
     said: list[object] = [mode is CorsMode.STRIP, owned, names, patterns]
-    said += [query.only is None, query.sort]
+    said += [query.only is None, query.sort, cache.store_set_cookie]
     if origin is not None:
         urls = sorted(map(str, origin.urls))
         said += [urls, origin.host, origin.bucket, origin.addressing, origin.origin_header]
