@@ -160,6 +160,17 @@ async def test_it_fills_the_stage(
     assert await colours(page, await page.screenshot()) > 1000
 
 
+@pytest.mark.parametrize("width", [320, 390, 768])
+async def test_nothing_stands_beyond_the_edge_of_a_narrow_window(
+    page: Page, demo: Demo, width: int
+) -> None:
+    await page.set_viewport_size({"width": width, "height": 700})
+    await page.goto(demo.page + "?pace=0")
+    await page.locator("body[data-run=done]").wait_for(timeout=PATIENCE)
+    await page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished))")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 async def test_ctrl_c_ends_it_while_the_page_is_open(page: Page, demo: Demo) -> None:
     await page.goto(demo.page + "?pace=0")
     await page.locator("body[data-run=done]").wait_for(timeout=PATIENCE)
