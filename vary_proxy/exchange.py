@@ -92,6 +92,8 @@ class Exchange:
         walk = Walk(request, policy, channel, Record(rule=policy.rule))
         if forwarding.loops(request):
             return replies.failure(walk, OriginFailure("proxy_loop_detected"), self._clock())
+        if forwarding.is_for_us(request):
+            return replies.final(walk, self._clock())
         try:
             if is_preflight(request):
                 return await self._preflight(walk)

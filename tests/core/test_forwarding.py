@@ -181,3 +181,27 @@ def test_7_6_3_loops_are_seen():
 def test_what_becomes_of_origin(policy, origin):
     asked = request(b"GET", b"/a", origin=b"https://a.example")
     assert sent(asked, policy=policy).fields.lines(b"origin") == origin
+
+
+@pytest.mark.parametrize(
+    ("method", "said", "goes_on"),
+    [
+        pytest.param(b"OPTIONS", [b"5"], [b"4"], id="7.6.2 one less"),
+        pytest.param(b"TRACE", [b"1"], [b"0"], id="7.6.2 to nought"),
+        pytest.param(b"OPTIONS", [b"99999999999"], [b"2147483647"], id="7.6.2 as far as we count"),
+        pytest.param(b"OPTIONS", [b"x"], [b"x"], id="what cannot be read is left alone"),
+        pytest.param(b"OPTIONS", [b"-1"], [b"-1"], id="nor can this"),
+        pytest.param(b"GET", [b"5"], [b"5"], id="7.6.2 means nothing elsewhere"),
+        pytest.param(b"OPTIONS", [], [], id="none"),
+    ],
+)
+def test_7_6_2_max_forwards(method, said, goes_on):
+    asked = request(method, b"/a", *((b"max-forwards", one) for one in said))
+    assert list(sent(asked).fields.lines(b"max-forwards")) == goes_on
+    assert not forwarding.is_for_us(asked)
+
+
+@pytest.mark.parametrize("method", [b"OPTIONS", b"TRACE", b"GET"])
+def test_7_6_2_at_nought_it_ends_here(method):
+    asked = request(method, b"/a", max_forwards=b"0")
+    assert forwarding.is_for_us(asked) is (method != b"GET")

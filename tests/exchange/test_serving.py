@@ -353,3 +353,19 @@ async def test_a_stranger_cannot_speak_as_a_surrogate(edge: Edge) -> None:
     assert edge.origin.last.fields.combined(b"surrogate-capability") == (
         b'vary-proxy="Surrogate/1.0"'
     )
+
+
+@pytest.mark.parametrize(("method", "status"), [(b"OPTIONS", 204), (b"TRACE", 501)])
+async def test_what_max_forwards_ends_here_reaches_no_origin(
+    edge: Edge, method: bytes, status: int
+) -> None:
+    """RFC 9110 §7.6.2."""
+    reply = await edge.send("/a", method, max_forwards=b"0", origin=b"https://a.example")
+    assert (reply.status, edge.origin.asked) == (status, 0)
+    assert reply["vary"] == (
+        b"Origin, Access-Control-Request-Headers, Access-Control-Request-Method"
+    )
+    assert (reply["content-length"] is None) is (status == 204)
+    edge.origin.replies(200, body=b"x")
+    await edge.send("/a", method, max_forwards=b"1")
+    assert edge.origin.last.fields.get(b"max-forwards") == b"0"

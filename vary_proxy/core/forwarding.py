@@ -133,9 +133,26 @@ def to_origin(
         (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
+    if request.method in _LIMITED:
+        fields = _one_less(fields)
     host = request.authority if hop.host is None else hop.host
     target = hop.prefix + request.target
     return request.to(hop.scheme or request.scheme, host, target, fields.plus(pairs))
+
+
+_LIMITED = frozenset((b"OPTIONS", b"TRACE"))  # in which Max-Forwards counts (RFC 9110 §7.6.2)
+
+
+def is_for_us(request: Request) -> bool:
+    """True when Max-Forwards says that *request* ends here (RFC 9110 §7.6.2)."""
+    if request.method not in _LIMITED:
+        return False
+    return syntax.delta_seconds(request.fields.combined(b"max-forwards") or b"") == 0
+
+
+def _one_less(fields: Fields) -> Fields:
+    left = syntax.delta_seconds(fields.combined(b"max-forwards") or b"")
+    return fields.replaced(b"max-forwards", b"%d" % max(0, left - 1)) if left else fields
 
 
 _REPLACED = frozenset((b"host", b"expect", b"content-length"))

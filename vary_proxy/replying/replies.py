@@ -256,6 +256,18 @@ def refused(walk: Walk, now: float) -> Reply:
     return _own(walk, 504, message, "", "only-if-cached", now)
 
 
+def final(walk: Walk, now: float) -> Reply:
+    """To an OPTIONS or TRACE that Max-Forwards lets go no further (RFC 9110 §7.6.2)."""
+    walk.record.cache = "edge"
+    walk.record.reason = "max-forwards"
+    message = "The request was to end here, and TRACE is not answered by this proxy."
+    reply = _own(walk, 501, message, "", "max-forwards", now)
+    if walk.request.method == b"OPTIONS":
+        reply.status, reply.chunks, reply.bodiless = 204, (), True
+        reply.fields = reply.fields.without({b"content-type", b"content-length"})
+    return reply
+
+
 def _own(
     walk: Walk, status: int, message: str, proxy_error: str, cache_detail: str, now: float
 ) -> Reply:
