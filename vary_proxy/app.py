@@ -181,10 +181,7 @@ class App:
         The other workers do so too, unless we are to do it *alone*.
         """
         await self._renew()
-        outcome = await self._reloader.reload()
-        if self.peers is not None and not alone:
-            await self.peers.ask("reload")
-        return outcome
+        return await self._reloader.reload(None if alone else self.peers)
 
     def _watched(self) -> OriginMap:
         """The origins as requests ask them: counted and traced, where that is wanted."""

@@ -13,9 +13,10 @@ import hashlib
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,6 +26,9 @@ from vary_proxy.configuration.settings import Settings
 from vary_proxy.origin import Origin
 from vary_proxy.origins.layer import Reached
 from vary_proxy.tasks import Tasks
+
+if TYPE_CHECKING:
+    from vary_proxy.workers.peers import Peers
 
 _log = logging.getLogger("vary_proxy")
 LOOK_SECONDS = 1.0  # between two looks at the files
@@ -46,13 +50,15 @@ _FIXED = (
 class ReloadOutcome:
     """What came of a reload. ``problems`` say why nothing was taken.
 
-    ``needs_restart`` are the paths of what was changed and holds only after a restart.
+    ``needs_restart`` are the paths of what was changed and holds only after a restart. So many
+    other workers are ``missing``: they did not answer, and reload when they come back.
     """
 
     ok: bool
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     needs_restart: tuple[str, ...] = ()
+    missing: int = 0
 
 
 class OriginMap(dict[str, Origin]):
@@ -76,8 +82,12 @@ class Reloader:
         self._seen = digest(self._path)
         self._files = dict(started.files)
 
-    async def reload(self) -> ReloadOutcome:
-        """Read the configuration again and change over to it, if it can be used."""
+    async def reload(self, others: Peers | None = None) -> ReloadOutcome:
+        """Change over to the configuration as it is now, if it can be used; *others* do so, too."""
+        outcome = await self._reload()
+        return outcome if others is None else await _everywhere(outcome, others)
+
+    async def _reload(self) -> ReloadOutcome:
         async with self._turn:
             self._seen = await asyncio.to_thread(digest, self._path)
             try:
@@ -114,6 +124,26 @@ class Reloader:
         outcome = ReloadOutcome(False, problems)
         _tell(outcome)
         return outcome
+
+
+async def _everywhere(outcome: ReloadOutcome, peers: Peers) -> ReloadOutcome:
+    """What comes of it when the other workers reload, too: *outcome* is that of ours."""
+    answers, missing = await peers.tell("reload", b"", b"")
+    told = [msgspec.json.decode(one, type=ReloadOutcome) for one in answers]
+    if missing:
+        _log.warning("workers that do not answer, and reload on coming back: %d", missing)
+    all_ = (outcome, *told)
+    return ReloadOutcome(
+        all(one.ok for one in all_),
+        _distinct(one.problems for one in all_),
+        _distinct(one.warnings for one in all_),
+        _distinct(one.needs_restart for one in all_),
+        missing,
+    )
+
+
+def _distinct(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(line for lines in lists for line in lines))
 
 
 def _tell(outcome: ReloadOutcome) -> None:

@@ -135,6 +135,43 @@ async def test_a_worker_that_does_not_answer_is_told_of_and_purges_on_coming_bac
     assert (await pair.ask("/purge", json={kind: value}))["done"]
 
 
+async def test_a_reload_tells_of_a_worker_that_does_not_answer(
+    pair: Pair, origin: Origin, tmp_path: Path
+) -> None:
+    (file,) = tmp_path.glob("*.yaml")
+    stopped = pair.workers()[0]
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        file.write_text(file.read_text() + "defaults: {cache: off}\n")
+        code, out, err = await _command("reload", admin=pair.admin)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert (code, out) == (1, "reloaded\n")
+    assert err == "1 worker does not answer; it reloads on coming back\n"
+
+    async def asked() -> bool:
+        """Whether each of a few requests reaches the origin."""
+        before = len(origin.asked)
+        for _ in range(12):
+            await pair.send("/a")
+        return len(origin.asked) == before + 12
+
+    async with asyncio.timeout(10):
+        while not await asked():
+            await asyncio.sleep(0.02)
+    assert await _command("reload", admin=pair.admin) == (0, "reloaded\n", "")
+
+
+async def test_a_reload_that_one_worker_refuses_is_not_taken_for_done(
+    pair: Pair, tmp_path: Path
+) -> None:
+    (file,) = tmp_path.glob("*.yaml")
+    file.write_text(file.read_text() + "rules: [\n")
+    code, out, err = await _command("reload", admin=pair.admin)
+    assert (code, out) == (1, "not reloaded; the old configuration goes on\n")
+    assert len(err.splitlines()) == 1  # though all of them refuse it
+
+
 async def _command(*args: str, admin: str) -> tuple[int | None, str, str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
