@@ -130,6 +130,8 @@ class Exchange:
             walk.record.tier = "shared"
             resource = await self._store.load(key)
         walk.resource = resource
+        if resource is None and self._passer.was_passed(request, key):
+            return await self._passer.again(walk, key)
         ask = self._ask(walk, key)
         wanted = ask.select(())
         decision = reuse.decide(request, resource, wanted, policy, self._clock())
@@ -206,7 +208,7 @@ class Exchange:
             case Validated(stored, effective, filled, shared, detail):
                 walk.record.cache = "validated"
                 walk.note(effective)
-                status = replace(status, fwd_status=304, stored=filled, detail=detail)
+                status = status.of(304, detail, stored=filled)
                 reply = await self._from_store(walk, ask, stored, status)
                 if not shared and ask.stale is not None:
                     await self._store.drop(ask.key, ask.stale)
@@ -221,7 +223,7 @@ class Exchange:
                     self._flights.supersede(ask.key, landing)
                 return begun or await self._fetch(walk, ask, wanted, reason, rides - 1)
             case Alone(response, fields, why):
-                status = replace(status, detail=why)
+                status = status.of(response.head.status, why)
                 return replies.unconditional(walk, response, fields, status, self._clock())
             case Failed(error, code):
                 return await self._failed(walk, ask, status, error, code)
@@ -233,7 +235,7 @@ class Exchange:
         walk.record.cache = "collapsed" if collapsed else "miss"
         walk.note(landed.vary)
         stored = not collapsed and not detail
-        status = replace(status, fwd_status=landed.draft.status, stored=stored, detail=detail)
+        status = status.of(landed.draft.status, detail, stored=stored)
         mine = landed.draft if collapsed else landed.own
         resume = resuming(self._origins, ask, mine, landed.spool.length)
         reply = replies.from_spool(walk, mine, landed.spool, status, self._clock(), resume)
@@ -265,7 +267,7 @@ class Exchange:
         if stale is not None and reuse.stands_in(
             stale, walk.policy, self._clock(), disconnected=error is not None
         ):
-            told = replace(status, fwd_status=code, detail="stale-if-error")
+            told = status.of(code, "stale-if-error")
             reply = await self._from_store(walk, ask, stale, told)
             if reply is not None:
                 walk.record.cache = "stale"

@@ -7,6 +7,8 @@ RFC 9110 §15.3.7, §15.4.5, RFC 9111 §5.1, RFC 9211.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from vary_proxy.core import freshness, ranges, reuse, syntax, validation
 from vary_proxy.core.forwarding import PSEUDONYM
 from vary_proxy.core.message import Fields, Pair, Request
@@ -40,22 +42,41 @@ class CacheStatus:
     detail: str = ""
 
     def __bytes__(self) -> bytes:
-        out = [PSEUDONYM]
-        if self.hit:
-            out.append(b"hit")
-        if self.fwd:
-            out.append(b"fwd=" + self.fwd.encode())
-        if self.fwd_status:
-            out.append(b"fwd-status=%d" % self.fwd_status)
-        if self.ttl is not None:
-            out.append(b"ttl=%d" % int(max(-999999999999, min(self.ttl, 999999999999))))
-        if self.stored:
-            out.append(b"stored")
-        if self.collapsed:
-            out.append(b"collapsed")
-        if self.detail:
-            out.append(b"detail=" + _token_or_string(self.detail.encode("ascii", "replace")))
-        return b"; ".join(out)
+        ttl = None if self.ttl is None else int(max(-999999999999, min(self.ttl, 999999999999)))
+        told = (self.hit, self.fwd, self.fwd_status, ttl, self.stored, self.collapsed, self.detail)
+        return _member(*told)
+
+    def of(self, status: int, detail: str = "", *, stored: bool = False) -> CacheStatus:
+        """The same, of a request that was forwarded and answered with *status*."""
+        return CacheStatus(self.hit, self.fwd, status, None, stored, self.collapsed, detail)
+
+
+@lru_cache(maxsize=1024)
+def _member(
+    hit: bool,
+    fwd: str,
+    fwd_status: int,
+    ttl: int | None,
+    stored: bool,
+    collapsed: bool,
+    detail: str,
+) -> bytes:
+    out = [PSEUDONYM]
+    if hit:
+        out.append(b"hit")
+    if fwd:
+        out.append(b"fwd=" + fwd.encode())
+    if fwd_status:
+        out.append(b"fwd-status=%d" % fwd_status)
+    if ttl is not None:
+        out.append(b"ttl=%d" % ttl)
+    if stored:
+        out.append(b"stored")
+    if collapsed:
+        out.append(b"collapsed")
+    if detail:
+        out.append(b"detail=" + _token_or_string(detail.encode("ascii", "replace")))
+    return b"; ".join(out)
 
 
 def _token_or_string(value: bytes) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from vary_proxy.core import edge, syntax
-from vary_proxy.core.memo import remembered
+from vary_proxy.core.memo import SHORT, remembered
 from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
 from vary_proxy.core.policy import OriginHeader, Policy
 from vary_proxy.core.values import immutable
@@ -122,22 +122,23 @@ def to_origin(
     add: tuple[Pair, ...] = (),
 ) -> Request:
     """*request* as the origin gets it, less *drop*, plus *add* (conditions of ours)."""
-    strips = policy.origin_header in (OriginHeader.STRIP, OriginHeader.INJECT)
+    told = _one_less(request.fields) if request.method in _LIMITED else request.fields
+    strips = policy.origin_header in _REPLACING
     unsent = _unsent(drop, edge.hidden(policy), strips)
-    odd = _disbelieved(request.fields, hop.trusted) | _nominated(request.fields)
-    fields = request.fields.without(unsent | odd if odd else unsent)
+    odd = _disbelieved(told, hop.trusted) | _nominated(told)
+    if odd:
+        unsent |= odd
     pairs = (
+        *[pair for pair in told.items if pair[0] not in unsent],
         *_origin_field(policy, request),
         *add,
         (b"via", _via(request)),
         (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
-    if request.method in _LIMITED:
-        fields = _one_less(fields)
     host = request.authority if hop.host is None else hop.host
     target = hop.prefix + request.target
-    return request.to(hop.scheme or request.scheme, host, target, fields.plus(pairs))
+    return request.to(hop.scheme or request.scheme, host, target, Fields(pairs))
 
 
 _LIMITED = frozenset((b"OPTIONS", b"TRACE"))  # in which Max-Forwards counts (RFC 9110 §7.6.2)
@@ -155,6 +156,7 @@ def _one_less(fields: Fields) -> Fields:
     return fields.replaced(b"max-forwards", b"%d" % max(0, left - 1)) if left else fields
 
 
+_REPLACING = (OriginHeader.STRIP, OriginHeader.INJECT)
 _REPLACED = frozenset((b"host", b"expect", b"content-length"))
 _TELLING = frozenset((b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"))
 
@@ -198,9 +200,12 @@ def _capability(request: Request, hop: Hop) -> bytes:
 
 
 def _via(request: Request) -> bytes:
-    mine = b"%d.%d %s" % (*request.version, PSEUDONYM)
+    mine = _MINE.get(request.version) or b"%d.%d %s" % (*request.version, PSEUDONYM)
     before = request.fields.combined(b"via")
     return mine if before is None else before + b", " + mine
+
+
+_MINE = {(1, minor): b"1.%d %s" % (minor, PSEUDONYM) for minor in (0, 1)}
 
 
 def loops(request: Request) -> bool:
@@ -210,8 +215,21 @@ def loops(request: Request) -> bool:
 
 
 def _forwarded(request: Request, hop: Hop) -> tuple[Pair, ...]:
+    if not hop.trusted:
+        usual = len(request.authority) <= SHORT
+        plain = _forwarded_plain if usual else _forwarded_plain.__wrapped__
+        return plain(request.client, request.scheme, request.authority)
+    return _forwarded_by(request, request.fields)
+
+
+@lru_cache(maxsize=512)
+def _forwarded_plain(client: str, scheme: bytes, authority: bytes) -> tuple[Pair, ...]:
+    """What is said of a client that is not believed: the same for all that it asks."""
+    return _forwarded_by(Request(b"", b"", NO_FIELDS, scheme, authority, client=client), NO_FIELDS)
+
+
+def _forwarded_by(request: Request, fields: Fields) -> tuple[Pair, ...]:
     client = request.client.encode("latin-1", "replace") or b"unknown"
-    fields = request.fields if hop.trusted else NO_FIELDS
     chain = fields.combined(b"x-forwarded-for")
     proto = fields.get(b"x-forwarded-proto") or request.scheme
     host = fields.get(b"x-forwarded-host") or request.authority

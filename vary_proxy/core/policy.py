@@ -67,6 +67,13 @@ class OriginHeader(Enum):
 class VaryPolicy:
     mode: VaryMode = VaryMode.REPAIR
     names: tuple[bytes, ...] = CORS_VARY  # in the spelling and order in which they are sent
+    _hash: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.mode, self.names)))
+
+    def __hash__(self) -> int:  # asked for with every response: what is remembered is known by it
+        return self._hash
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,11 @@ def for_bytes(ask: Ask, naming: Naming, add: tuple[Pair, ...]) -> Request:
 RANGE = frozenset((b"range", b"if-range"))
 
 
+def unstorable_name(request: Request, key: bytes) -> bytes:
+    """The name by which it is remembered that answers to the like of *request* are not storable."""
+    return key + b"\0authorization" if b"authorization" in request.fields else key
+
+
 def flight_name(ask: Ask, wanted: Selecting) -> bytes:
     """What tells flights of one resource apart: the variant, the ranges, the question."""
     parts = [ask.key, ask.request.method, b"validate" if ask.candidates else b"fetch"]
@@ -129,10 +134,10 @@ def may_share(ask: Ask) -> bool:
 
 def plain(request: Request) -> Request:
     """*request* without what asks for a part, or for something special."""
-    return replace(request, method=b"GET", fields=request.fields.without(_SPECIAL))
+    return replace(request, method=b"GET", fields=request.fields.without(SPECIAL))
 
 
-_SPECIAL = frozenset(
+SPECIAL = frozenset(
     (b"range", b"if-range", b"if-none-match", b"if-modified-since", b"cache-control", b"pragma")
 )
 

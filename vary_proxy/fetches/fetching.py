@@ -24,11 +24,13 @@ from vary_proxy.core import (
     vary,
 )
 from vary_proxy.core.delivery import received
-from vary_proxy.core.message import Response
+from vary_proxy.core.message import Request, Response
+from vary_proxy.core.policy import Policy
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
+from vary_proxy.fetches import asking
 from vary_proxy.fetches.asking import RANGE, Ask, key_names, to_origin
 from vary_proxy.fetches.convoy import Convoy
 from vary_proxy.fetches.freshening import Freshener
@@ -232,10 +234,9 @@ class Fetcher:
         return Landed(draft, own, spool, effective, anchor, "" if taken else "variant-cap")
 
     async def adopt(
-        self, ask: Ask, response: OriginResponse, head: Response, requested: float
+        self, ask: Ask, flight: Flight, response: OriginResponse, head: Response, requested: float
     ) -> Landing:
         """A response that came by another way, as one to a GET of the same target."""
-        flight = self._flights.open(ask.key, ask.key, joinable=False)
         landing: Landing | None = None
         try:
             landing = await self._judge(ask, flight, response, head, requested)
@@ -244,11 +245,28 @@ class Fetcher:
                 self._flights.close(flight)
         return landing
 
+    def unstorable(
+        self, request: Request, policy: Policy, response: OriginResponse, head: Response, key: bytes
+    ) -> str:
+        """Why *head* may not be stored under *key*, which is remembered; "" when it may."""
+        now, whole = self._clock(), not response.close_delimited
+        effective = vary.effective(head.fields, edge.nominated(policy), request.method)
+        verdict = storing.judge(request, head, effective, policy, now, whole=whole)
+        if isinstance(verdict, Storable):
+            return ""
+        self._remember(request, key, verdict.reason, now)
+        return verdict.reason
+
+    def _remember(self, request: Request, key: bytes, reason: str, now: float) -> None:
+        if reason == "authorization":
+            self._flights.remember_unstorable(asking.unstorable_name(request, key), now)
+        elif reason not in _BY_REQUESTER:
+            self._flights.remember_unstorable(key, now)
+
     def _alone(
         self, ask: Ask, response: OriginResponse, head: Response, reason: str, now: float
     ) -> Alone:
-        if reason not in _BY_REQUESTER:
-            self._flights.remember_unstorable(ask.key, now)
+        self._remember(ask.request, ask.key, reason, now)
         return Alone(response, head.fields, reason)
 
     def _draft(

@@ -14,9 +14,10 @@ from vary_proxy.core import delivery, edge, forwarding, invalidation, keys
 from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.message import Fields, Reply, Request, Response
 from vary_proxy.core.policy import Policy
+from vary_proxy.fetches import asking
 from vary_proxy.fetches.asking import NO_VARY, Ask, key_names
 from vary_proxy.fetches.fetching import Fetcher
-from vary_proxy.flights import Flights, Landed
+from vary_proxy.flights import Flight, Flights, Landed
 from vary_proxy.origin import Origin, OriginResponse
 from vary_proxy.replying import replies
 from vary_proxy.replying.replies import Walk
@@ -52,6 +53,51 @@ class Passer:
 
     async def run(self, walk: Walk, reason: str) -> Reply:
         """Outside the cache: everything goes on as it is, Vary repaired."""
+        requested = self._clock()
+        response = await self._send(walk)
+        try:
+            head = self._head(walk, response, requested)
+            if walk.request.method not in invalidation.SAFE:
+                await self._invalidate(walk.request, response.head)
+            status = CacheStatus(fwd=reason)
+            if walk.request.method == b"POST" and walk.policy.cache.enabled:
+                key = keys.primary_key(walk.request, walk.policy)
+                flight = self._flights.open(key, key, joinable=False)
+                return await self._adopted(walk, flight, response, head, requested, status)
+            return replies.alone(walk, response, head.fields, status)
+        except BaseException:
+            await response.close()
+            raise
+
+    def was_passed(self, request: Request, key: bytes) -> bool:
+        """True when an answer to the like of *request* could not be stored a moment ago."""
+        if request.method != b"GET" or not request.fields.lacks(asking.SPECIAL):
+            return False
+        return self._flights.is_unstorable(asking.unstorable_name(request, key), self._clock())
+
+    async def again(self, walk: Walk, key: bytes) -> Reply:
+        """As ``run``, for what ``was_passed``; should that have changed, the answer is stored."""
+        requested = self._clock()
+        flight = self._flights.open(key, key, joinable=False)
+        try:
+            response = await self._send(walk)
+        except BaseException:
+            self._flights.close(flight)
+            raise
+        try:
+            head = self._head(walk, response, requested)
+            status = CacheStatus(fwd="uri-miss")
+            why = self._fetcher.unstorable(walk.request, walk.policy, response, head, key)
+            if not why:
+                return await self._adopted(walk, flight, response, head, requested, status)
+            self._flights.close(flight)
+            return replies.alone(walk, response, head.fields, status.of(head.status, why))
+        except BaseException:
+            self._flights.close(flight)
+            await response.close()
+            raise
+
+    def _send(self, walk: Walk) -> Awaitable[OriginResponse]:
         request, policy = walk.request, walk.policy
         origin = self._origins[policy.origin]
         naming = origin.naming
@@ -59,44 +105,32 @@ class Passer:
         hop = forwarding.Hop(naming.host, naming.prefix, trusted, naming.scheme)
         sent = forwarding.to_origin(request, policy, hop)
         walk.record.origin = policy.origin
-        requested = self._clock()
-        response = await origin.fetch(sent, walk.channel.body, walk.channel.interim)
-        try:
-            return await self._answered(walk, response, requested, CacheStatus(fwd=reason))
-        except BaseException:
-            await response.close()
-            raise
+        return origin.fetch(sent, walk.channel.body, walk.channel.interim)
 
-    async def _answered(
-        self, walk: Walk, response: OriginResponse, requested: float, status: CacheStatus
-    ) -> Reply:
-        request, policy = walk.request, walk.policy
-        walk.asked(policy.origin, response.head.status, self._clock() - requested)
-        await self._invalidate(request, response.head)
-        fields = edge.received(policy, forwarding.end_to_end(response.head.fields))
-        fields = delivery.received(fields, self._clock())
-        if request.method == b"POST" and policy.cache.enabled:
-            head = Response(response.head.status, fields, response.head.reason)
-            return await self._posted(walk, response, head, requested, status)
-        return replies.alone(walk, response, fields, status)
+    def _head(self, walk: Walk, response: OriginResponse, requested: float) -> Response:
+        """The head of *response* as it is judged and delivered."""
+        head, now = response.head, self._clock()
+        walk.asked(walk.policy.origin, head.status, now - requested)
+        fields = edge.received(walk.policy, forwarding.end_to_end(head.fields))
+        return Response(head.status, delivery.received(fields, now), head.reason)
 
-    async def _posted(
+    async def _adopted(
         self,
         walk: Walk,
+        flight: Flight,
         response: OriginResponse,
         head: Response,
         requested: float,
         status: CacheStatus,
     ) -> Reply:
-        """A response to POST may be kept for later GETs, where it says so (RFC 9110 §9.3.3)."""
-        key = keys.primary_key(walk.request, walk.policy)
+        """A response that may be kept for later GETs; one to POST says so (RFC 9110 §9.3.3)."""
         names = key_names(NO_VARY, walk.policy)
-        ask = Ask(walk.request, walk.policy, key, names, trusted=False)
-        landing = await self._fetcher.adopt(ask, response, head, requested)
+        ask = Ask(walk.request, walk.policy, flight.key, names, trusted=False)
+        landing = await self._fetcher.adopt(ask, flight, response, head, requested)
         if not isinstance(landing, Landed):
             return replies.alone(walk, response, head.fields, status)
         detail = landing.detail
-        status = replace(status, fwd_status=head.status, stored=not detail, detail=detail)
+        status = status.of(head.status, detail, stored=not detail)
         walk.record.cache = "miss"
         walk.note(landing.vary)
         now = self._clock()

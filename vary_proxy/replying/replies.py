@@ -7,7 +7,7 @@ the Record of what happened to it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from vary_proxy.channel import Channel
 from vary_proxy.core import cors, delivery, edge, validation, vary
@@ -157,9 +157,8 @@ def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheSta
     walk.note(effective)
     walk.record.cache = "pass"
     walk.record.reason = status.detail
-    dressed = delivery.chained(
-        walk.dressed(vary.dress(fields, effective)), replace(status, fwd_status=head.status)
-    )
+    status = status.of(head.status, status.detail)
+    dressed = delivery.chained(walk.dressed(vary.dress(fields, effective)), status)
     body = at_hand(response)
     return Reply(
         head.status,
