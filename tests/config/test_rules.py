@@ -181,3 +181,13 @@ def test_what_may_hold_for_a_place_does_not_depend_on_fields() -> None:
     assert names("/img/a") == ["signed", "bot", "images"]
     assert names("/other") == ["signed", "bot", "defaults"]
     assert names("/other", "PUT") == ["signed", "put"]
+
+
+def test_answers_got_with_another_client_certificate_are_others() -> None:
+    def home(tls: str) -> bytes:
+        said = f"origins: {{main: {{url: https://a.example{tls}}}}}"
+        return loads(said.encode(), "r.yaml", (), {}).rules.fallback.home
+
+    one, two = (f", tls: {{cert: {name}.crt, key: {name}.key}}" for name in ("one", "two"))
+    assert len({home(""), home(one), home(two)}) == 3
+    assert home(one) == home(one)

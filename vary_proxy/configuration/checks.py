@@ -19,6 +19,7 @@ from vary_proxy.core.corspolicy import CorsPolicy, compile_policy
 from vary_proxy.core.policy import CorsMode, OriginKey, PreflightMode
 
 Places = Mapping[str, str]
+_MOST_VARIANTS = 1024  # as many as the index of a resource lists (store/codec.py)
 _OURS = (CorsMode.FILL, CorsMode.OVERRIDE)
 
 
@@ -251,6 +252,9 @@ def _layer(settings: Settings, layer: Defaults, path: str) -> Iterator[Finding]:
             yield f"{path}.cors", f"mode {mode.value} needs a policy", remedy
         if whole.preflight is PreflightMode.SYNTHESIZE:
             yield f"{path}.preflight", "synthesize needs a cors policy", remedy
+    if layer.cache is not None and (layer.cache.variants or 0) > _MOST_VARIANTS:
+        what = f"{layer.cache.variants} variants of one URL are more than a store keeps"
+        yield f"{path}.cache.variants", what, f"write {_MOST_VARIANTS} at most"
     key = whole.cache.key.origin if whole.cache is not None and whole.cache.key else None
     yield from _key(f"{path}.cache.key.origin", key, mode)
 

@@ -115,6 +115,7 @@ def _mark(
         urls = sorted(map(str, origin.urls))
         said += [urls, origin.host, origin.bucket, origin.addressing, origin.origin_header]
         said += [origin.sign, origin.tls.ca, origin.tls.server_name, origin.tls.verify]
+        said += [origin.tls.cert] if origin.tls.cert is not None else []
     return hashlib.blake2b(repr(said).encode(), digest_size=6).hexdigest().encode()
 
 
