@@ -115,3 +115,22 @@ async def test_what_one_has_stored_is_a_hit_on_the_other_and_outlives_a_dead_red
             for path in ("/a", "/b"):
                 body, _ = await get(session, base + path)
                 assert body == _BODY
+
+
+@pytest.mark.parametrize("dead", [False, True], ids=["while Redis is well", "while it is away"])
+async def test_what_is_under_way_settles_though_the_store_is_listened_to(
+    origin: Origin, fleet: Fleet, dead: bool
+) -> None:
+    redis, apps, bases = fleet
+    origin.gate.set()
+    async with aiohttp.ClientSession() as session:
+        await get(session, bases[0] + "/a")
+        if dead:
+            redis.kill()
+            await get(session, bases[0] + "/b")
+        async with asyncio.timeout(10):
+            await apps[0].tasks.settle()
+        assert len(apps[0].exchange.flights) == 0
+        if not dead:  # it is published
+            _, status = await get(session, bases[1] + "/a")
+            assert status.startswith("vary-proxy; hit")

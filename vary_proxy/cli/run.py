@@ -177,7 +177,7 @@ async def serve(
     try:
         tasks.spawn(_on_hangup(app, signals), "reload")
         if watch:
-            tasks.spawn(app.watch(), "watch")
+            tasks.spawn(app.watch(), "watch", lasting=True)
         await signals.first.wait()
         if place is None:
             _tell("draining; a second signal ends now")

@@ -209,7 +209,7 @@ class Upstreams:
         if not self._watched:
             self._watched = True
             for member in self.members:
-                self._tasks.spawn(self._check_on(member), "health checks")
+                self._tasks.spawn(self._check_on(member), "health checks", lasting=True)
 
     async def _check_on(self, member: Upstream) -> None:
         missed = 0

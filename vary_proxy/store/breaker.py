@@ -123,7 +123,7 @@ class Breaker:
         if reading:
             self._set_readable(False)
         if self._probe is None or self._probe.done():
-            self._probe = self._tasks.spawn(self._watch(), "store probe")
+            self._probe = self._tasks.spawn(self._watch(), "store probe", lasting=True)
 
     async def _watch(self) -> None:
         while not (self.readable and self.writable) and not self._closed:

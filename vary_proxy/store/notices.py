@@ -68,7 +68,7 @@ class Notices:
 
     def start(self) -> None:
         if self._task is None and not self._closed:
-            self._task = self._tasks.spawn(self._run(), "store notices")
+            self._task = self._tasks.spawn(self._run(), "store notices", lasting=True)
 
     async def close(self) -> None:
         self._closed = True
