@@ -14,6 +14,7 @@ from aiohttp import web
 
 from vary_proxy.clients.asked import Handler, Observer, ServerOptions
 from vary_proxy.clients.connection import Connection
+from vary_proxy.clients.ending import LINGER, end_sending
 from vary_proxy.clients.listening import Doors, Listener, ListenError
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.syntax import format_date
@@ -60,8 +61,14 @@ class Hub(web.Server):
         (self._live if admitted else self._turned_away).add(connection)
         return admitted
 
-    def is_crowded(self) -> bool:
-        return len(self._turned_away) > _TURNED_AWAY
+    def turn_away(self, wire: asyncio.Transport) -> None:
+        """One connection too many: say so, unless even that is too much."""
+        if len(self._turned_away) > _TURNED_AWAY:
+            wire.abort()
+            return
+        wire.write(self.full())
+        end_sending(wire)
+        asyncio.get_running_loop().call_later(LINGER, wire.abort)
 
     def full(self) -> bytes:
         """The answer to a connection too many."""

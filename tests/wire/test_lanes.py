@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.wire.raworigin import on_both_loops
 from vary_proxy import config
 from vary_proxy.app import App
 from vary_proxy.channel import Channel
@@ -425,6 +427,36 @@ async def test_whoever_a_policy_allows_shares_one_answer(pair: Pair, asked: str)
     for _ in range(3):
         fast, full = await pair.both(get("/many/a", method, **more), apart=True)
         assert fast == full
+
+
+@on_both_loops
+async def test_who_reads_late_gets_all_and_in_order() -> None:
+    pair = Pair()
+    await pair.start()
+    for target in ("/a", "/b"):
+        for _ in range(3):
+            await pair.both(get(target), apart=True)
+    got = [await _read_late(address) for address in pair.addresses]
+    assert got[0].count(_ORIGIN_BODY) == 2001
+    assert got[0] == got[1]
+    await pair.close()
+
+
+async def _read_late(address: str) -> bytes:
+    """What comes to a client that reads nothing until it has asked 2 000 times."""
+    host, _, port = address.rpartition(":")
+    loop, whole = asyncio.get_running_loop(), bytearray()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        await loop.sock_connect(sock, (host, int(port)))
+        for number in range(2000):  # more than the sockets hold between them
+            await loop.sock_sendall(sock, get("/b" if number % 3 else "/a"))
+            await asyncio.sleep(0)
+        await loop.sock_sendall(sock, _LAST)
+        while data := await loop.sock_recv(sock, 1 << 20):
+            whole += data
+    return _OWN_DATE.sub(b"", bytes(whole))
 
 
 async def test_whose_policy_counts_may_depend_on_other_fields(pair: Pair) -> None:

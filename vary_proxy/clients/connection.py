@@ -17,8 +17,9 @@ from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from vary_proxy.clients.asked import Asked
-from vary_proxy.clients.ending import cut, end_sending
+from vary_proxy.clients.ending import LINGER, cut, end_sending
 from vary_proxy.clients.intake import AHEAD, NO_PARSER, Intake
+from vary_proxy.clients.sending import straight
 from vary_proxy.clients.watching import Watch
 from vary_proxy.core.message import Buffer, Request
 from vary_proxy.core.wire import Head, Refused
@@ -27,23 +28,13 @@ if TYPE_CHECKING:
     from vary_proxy.server import Hub
 
 _JOINED = 16 * 1024  # bytes; what is smaller is cheaper to copy than to gather from its parts
-LINGER = 2.0  # seconds in which a client that is still sending may read our last word
 
 
 class Connection(RequestHandler):
     __slots__ = (
-        "_client",
-        "_head_timer",
-        "_hub",
-        "_idle",
-        "_intake",
-        "_lane",
-        "_lingering",
-        "_options",
-        "_scheme",
-        "_watch",
-        "_wire",
-    )
+        "_client", "_fd", "_head_timer", "_hub", "_idle", "_intake", "_lane", "_lingering",
+        "_options", "_scheme", "_watch", "_wire",
+    )  # fmt: skip
 
     def __init__(
         self, hub: Hub, loop: asyncio.AbstractEventLoop, client: str | None = None
@@ -62,6 +53,7 @@ class Connection(RequestHandler):
         self._idle = options.idle_timeout
         self._lane = hub.lane
         self._scheme = b"http"
+        self._fd: int | None = None  # of a socket whose bytes nobody encrypts
         self._intake: Intake
         self._client = client or ""  # as it was announced, or its peer's address
         self._lingering: asyncio.Future[None] | None = None
@@ -76,24 +68,18 @@ class Connection(RequestHandler):
         peer = transport.get_extra_info("peername")
         self._client = self._client or (str(peer[0]) if isinstance(peer, tuple) else "")
         self._scheme = b"http" if transport.get_extra_info("sslcontext") is None else b"https"
+        sock = transport.get_extra_info("socket")
+        if sock is not None and self._scheme == b"http":
+            self._fd = sock.fileno()
         options, said = self._options, (self._scheme, self._client)
         self._intake = Intake(self, self, self._loop, options.head, options.body, *said)
         if not self._hub.admit(self):
-            self._turn_away(self._wire)
+            self._intake.skip()
+            self._hub.turn_away(self._wire)
             return
         super().connection_made(transport)
         self._hub.own(self._task_handler)
         self.begin_head()
-
-    def _turn_away(self, wire: asyncio.Transport) -> None:
-        """One connection too many: say so, unless even that is too much."""
-        self._intake.skip()
-        if self._hub.is_crowded():
-            wire.abort()
-            return
-        wire.write(self._hub.full())
-        end_sending(wire)
-        self._loop.call_later(LINGER, wire.abort)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._wire = None
@@ -140,7 +126,6 @@ class Connection(RequestHandler):
             or intake.serving
             or intake.skipping
             or intake.heads.buffer
-            or self._messages
             or self._paused
             or self._buffer_paused
             or self._hub.draining
@@ -285,8 +270,14 @@ class Connection(RequestHandler):
             self.transport.writelines(buffers)
 
     def send(self, wire: bytes) -> None:
+        """As ``write``, for what is small and made already; only asked while there is a client."""
+        transport = cast(asyncio.Transport, self.transport)
         self._watch.written += len(wire)
-        self.transport.write(wire)  # type: ignore[union-attr]  # only asked while there is one
+        free = not (transport.is_closing() or transport.get_write_buffer_size())
+        if self._fd is not None and free:
+            wire = straight(self._fd, wire)
+        if wire:
+            transport.write(wire)
 
     async def drain(self) -> None:
         if self._paused:

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 
+LINGER = 2.0  # seconds in which a client that is still sending may read our last word
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: end with RST
 
 
