@@ -70,15 +70,21 @@ def is_presigned(target: bytes) -> bool:
     _, mark, query = target.partition(b"?")
     if not mark:
         return False
-    lowered = query.lower()
+    # As the origin reads it, and rather one too many than one too few: names may be encoded, and
+    # some split at semicolons too.
+    lowered = (unquote_to_bytes(query) if b"%" in query else query).lower().replace(b";", b"&")
     return any(lowered.startswith(name) or b"&" + name in lowered for name in _SIGNATURES)
 
 
 def unsigned(target: bytes) -> bytes:
     """*target* without the parameters that sign it: the URL that others know it by."""
     path, _, query = target.partition(b"?")
-    kept = [part for part in query.split(b"&") if not part.lower().startswith(_OF_SIGNATURES)]
+    kept = [part for part in query.split(b"&") if not _signs(part)]
     return path + b"?" + b"&".join(kept) if kept else path
+
+
+def _signs(part: bytes) -> bool:
+    return (_name(part) + b"=").lower().startswith(_OF_SIGNATURES)
 
 
 _OF_SIGNATURES = (b"x-amz-", b"x-goog-", b"signature=", b"awsaccesskeyid=", b"expires=", b"x-id=")
