@@ -141,7 +141,7 @@ async def _is_kept(store: LayeredStore, key: bytes) -> bool:
 
 
 async def test_sentinel_finds_the_new_primary_when_the_old_one_dies(
-    opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opened: Opened, tmp_path: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.5)
     watched = Watched(tmp_path)
@@ -151,7 +151,8 @@ async def test_sentinel_finds_the_new_primary_when_the_old_one_dies(
         url = watched.url
         one, other = opened("redis", url=url), opened("redis", url=url)
         await story(one, other)
-        hurried = opened("redis", url=url, timeout=1.0)
+        after = {"url": url, "namespace": namespace + "x"}  # where nothing was purged
+        one, hurried = opened("redis", **after), opened("redis", **after, timeout=1.0)
         await put(one, KEY, stored(A), b"replicated")
         async with Redis(port=replica.port) as client:
             space = hurried.shared.driver.cache.namespace  # type: ignore[attr-defined]

@@ -206,6 +206,15 @@ def _common(deadline: float) -> dict[str, Any]:
     }
 
 
+async def renew(client: Any) -> None:
+    """Look again at who is where: the server that was asked in vain may have been replaced, and
+    connections that wait for use still lead to it."""
+    if isinstance(client, Cluster):
+        await client.look()
+    else:
+        await client.connection_pool.disconnect(inuse_connections=False)
+
+
 async def subscriber(target: Target, client: Any, deadline: float) -> tuple[Any, bool]:
     """A client that can subscribe, and whether it is to be closed afterwards.
 

@@ -55,9 +55,12 @@ class FleetFlights:
         self.on_purge: list[Callable[[bytes | None], None]] = []  # a key, or None: any; by others
         hub.add(self)
 
-    async def era(self, key: bytes) -> bytes:
-        """Other bytes than before once *key* has been purged; empty without a store."""
-        found = await self._rows.recall_or_find(key)
+    async def era(self, key: bytes, *, anew: bool = False) -> bytes:
+        """Other bytes than before once *key* has been purged; empty without a store.
+
+        *anew*: as it is now, not as it was found a moment ago.
+        """
+        found = await (self._rows.find(key) if anew else self._rows.recall_or_find(key))
         return b"" if found is None else b"%b %d " % (found.row.generation, found.row.epochs.latest)
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:

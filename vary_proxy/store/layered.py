@@ -79,8 +79,7 @@ class LayeredStore:
         return None if self._recall(key) is None else self._known.slot(key)
 
     def look(self, key: bytes) -> Resource | None:
-        known = self._known.get(key)
-        return self.shared.look(key) if known is None else known
+        return self._known.get(key) or self.shared.look(key)
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body if they are at hand."""
@@ -209,6 +208,7 @@ class LayeredStore:
 
     def listening(self, sure: bool) -> None:
         self.forget()
+        self.shared.doubt()
 
     def forget(self) -> None:
         """Believe nothing any more; bodies stay, they are only found through the shared store."""

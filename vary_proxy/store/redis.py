@@ -195,8 +195,7 @@ class RedisDriver:
 
     async def ping(self, *, write: bool) -> None:
         key = self._key(layout.PROBE)
-        if self._target.kind == "cluster":  # what was asked in vain may have moved
-            await self.client.look()
+        await _aiocache.renew(self.client)
         if write:
             await self.client.set(key, b"1", px=1000)
         else:

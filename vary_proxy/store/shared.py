@@ -51,6 +51,7 @@ class SharedStore:
         self.blocks = SharedBlocks(self, clock)
         self._clock = clock
         self._fail = fail
+        self.breaker.on_change.append(lambda readable: None if readable else self.debts.doubt())
 
     def peek(self, key: bytes) -> Resource | None:
         return None
@@ -131,6 +132,8 @@ class SharedStore:
         now = None if start is None else await self.rows.edit(key, edit, start, new.body)
         if new.stale and now is None:
             self._owe_if_away(key)
+        elif new.stale:
+            self.debts.settle(True, notices.PURGED, key)
         return now
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
@@ -141,6 +144,8 @@ class SharedStore:
         start = await self.rows.recall_or_find(key)
         if start is None or await self.rows.edit(key, edit, start) is None:
             self._owe_if_away(key)
+        else:
+            self.debts.settle(True, notices.PURGED, key)
 
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         stop = min(stop, body.length)
@@ -166,8 +171,7 @@ class SharedStore:
             done = not count or await self.rows.edit(key, _all_stale, start) is not None
         else:
             done = await self.rows.wipe(key)
-        if not done:
-            self.debts.owe(key)
+        self.debts.settle(done, notices.PURGED, key)
         return count
 
     async def clear(self) -> int:
@@ -177,17 +181,11 @@ class SharedStore:
 
     async def purge_all(self, *, soft: bool = False) -> bool:
         """True when it is done; else it is owed."""
-        done = await self._advance(None, soft=soft)
-        if not done:
-            self.debts.owe_all()
-        return done
+        return await self._advance(None, soft=soft)
 
     async def purge_tag(self, tag: bytes, *, soft: bool = False) -> bool:
         """True when it is done; else it is owed."""
-        done = await self._advance(tag, soft=soft)
-        if not done:
-            self.debts.owe_tag(tag)
-        return done
+        return await self._advance(tag, soft=soft)
 
     async def purge_matching(
         self, matches: Callable[[bytes], bool], *, soft: bool = False, dry_run: bool = False
@@ -239,6 +237,15 @@ class SharedStore:
         if names:
             self.tasks.spawn(drop(), "store drop")
 
+    def doubt(self) -> None:
+        """Whoever takes this store's place may not have heard of its last purges: say them again.
+
+        Called when notices are lost, which is how the end of a server shows to who asks nothing.
+        """
+        self.debts.doubt()
+        if self.debts and self.breaker.writable:
+            self.tasks.spawn(self.breaker.run("purge", self._repay, None, write=True), "purges")
+
     def _owe_if_away(self, key: bytes) -> None:
         # What must not be used any more is still there: better none of the resource than that.
         if not self.breaker.writable:
@@ -254,8 +261,8 @@ class SharedStore:
     async def _purge_one(self, key: bytes, *, soft: bool) -> None:
         if soft:
             await self.purge(key, soft=True)
-        elif not await self.rows.wipe(key):
-            self.debts.owe(key)
+        else:
+            self.debts.settle(await self.rows.wipe(key), notices.PURGED, key)
 
     async def _place(self, key: bytes, body: Body) -> Place | None:
         result = self.rows.recall(key)
@@ -268,12 +275,15 @@ class SharedStore:
 
     async def _advance(self, tag: bytes | None, *, soft: bool) -> bool:
         self.rows.forget(None)
-        message = self.rows.notice(notices.ALL if tag is None else notices.TAG, tag or b"")
+        kind = notices.ALL if tag is None else notices.TAG
+        message = self.rows.notice(kind, tag or b"")
 
         async def advance() -> int:
             return await self.driver.advance(tag, soft=soft, message=message)
 
-        return bool(await self.breaker.run("purge", advance, 0, write=True))
+        done = bool(await self.breaker.run("purge", advance, 0, write=True))
+        self.debts.settle(done, kind, tag or b"")
+        return done
 
     async def _repay(self) -> None:
         if self.debts:
