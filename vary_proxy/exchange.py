@@ -81,7 +81,15 @@ class Exchange:
         self._kept = preflights.Kept(clock)
         self.on_invalid: OnInvalid | None = None  # told what unsafe methods made so
         self._passer = Passer(
-            self._fetcher, rules, origins, store, self._flights, clock, trusted, self._invalidated
+            self._fetcher,
+            rules,
+            origins,
+            store,
+            self._flights,
+            clock,
+            trusted,
+            self._invalidated,
+            fleet,
         )
         self.invalidate = self._passer.invalidate  # because others say so
 

@@ -131,6 +131,7 @@ class Flight:
     landing: asyncio.Future[Landing]
     joinable: bool = False
     grounded: bool = False
+    era: bytes = b""  # of a shared store, when it was opened, where that counts
     on_close: Callable[[], None] | None = None
     on_load: Callable[[StoredResponse, Spool, Writer], None] | None = None  # a body comes
 
@@ -170,11 +171,12 @@ class Flights:
         if self._by_name.get(flight.name) is flight:
             del self._by_name[flight.name]
 
-    def ground(self, key: bytes) -> None:
-        """What is under way for *key* was asked before it became invalid."""
+    def ground(self, key: bytes, but: Flight | None = None) -> None:
+        """What is under way for *key*, *but* one, was asked before it became invalid."""
         for flight in self._by_key.get(key, ()):
-            flight.grounded = True
-            self.unlist(flight)
+            if flight is not but:
+                flight.grounded = True
+                self.unlist(flight)
 
     def supersede(self, key: bytes, landing: Landing) -> None:
         """The origin has something else by now than what *landing* brings for *key*."""

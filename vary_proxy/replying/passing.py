@@ -16,6 +16,7 @@ from vary_proxy.core.message import Fields, Reply, Request, Response
 from vary_proxy.core.policy import Policy
 from vary_proxy.fetches import asking
 from vary_proxy.fetches.asking import NO_VARY, Ask, key_names
+from vary_proxy.fetches.convoy import Fleet
 from vary_proxy.fetches.fetching import Fetcher
 from vary_proxy.flights import Flight, Flights, Landed
 from vary_proxy.origin import Origin, OriginResponse
@@ -41,7 +42,9 @@ class Passer:
         clock: Callable[[], float],
         trusted: Callable[[str], bool],
         invalidated: Callable[[Sequence[bytes]], Awaitable[None]],
+        fleet: Fleet | None = None,
     ) -> None:
+        self._fleet = fleet
         self._invalidated = invalidated  # tells others whose memory is not ours
         self._fetcher = fetcher
         self.rules = rules
@@ -53,21 +56,43 @@ class Passer:
 
     async def run(self, walk: Walk, reason: str) -> Reply:
         """Outside the cache: everything goes on as it is, Vary repaired."""
+        flight = await self._opened(walk)
         requested = self._clock()
-        response = await self._send(walk)
         try:
-            head = self._head(walk, response, requested)
-            if walk.request.method not in invalidation.SAFE:
-                await self._invalidate(walk.request, response.head)
-            status = CacheStatus(fwd=reason)
-            if walk.request.method == b"POST" and walk.policy.cache.enabled:
-                key = keys.primary_key(walk.request, walk.policy)
-                flight = self._flights.open(key, key, joinable=False)
-                return await self._adopted(walk, flight, response, head, requested, status)
-            return replies.alone(walk, response, head.fields, status)
+            response = await self._send(walk)
+            try:
+                head = self._head(walk, response, requested)
+                await self._compare(flight, head)
+                if walk.request.method not in invalidation.SAFE:
+                    await self._invalidate(walk.request, response.head, flight)
+                status = CacheStatus(fwd=reason)
+                if flight is not None:
+                    return await self._adopted(walk, flight, response, head, requested, status)
+                return replies.alone(walk, response, head.fields, status)
+            except BaseException:
+                await response.close()
+                raise
         except BaseException:
-            await response.close()
+            if flight is not None:
+                self._flights.close(flight)
             raise
+
+    async def _opened(self, walk: Walk) -> Flight | None:
+        """What is grounded when that changes which a POST brings for later GETs."""
+        if walk.request.method != b"POST" or not walk.policy.cache.enabled:
+            return None
+        key = keys.primary_key(walk.request, walk.policy)
+        flight = self._flights.open(key, key, joinable=False)
+        if self._fleet is not None:
+            flight.era = await self._fleet.era(key)
+        return flight
+
+    async def _compare(self, flight: Flight | None, head: Response) -> None:
+        """Ground *flight* where another process has changed it since it was asked for."""
+        if flight is None or self._fleet is None or b"content-location" not in head.fields:
+            return
+        if await self._fleet.era(flight.key, anew=True) != flight.era:
+            flight.grounded = True
 
     def was_passed(self, request: Request, key: bytes) -> bool:
         """True when an answer to the like of *request* could not be stored a moment ago."""
@@ -138,7 +163,9 @@ class Passer:
         await landing.anchor.aclose()
         return reply
 
-    async def _invalidate(self, request: Request, head: Response) -> None:
+    async def _invalidate(
+        self, request: Request, head: Response, flight: Flight | None = None
+    ) -> None:
         """Drop what the request may have changed, by whichever rule it may be kept (§4.4)."""
         found: dict[bytes, None] = {}
         for target in invalidation.targets(request, head):
@@ -146,15 +173,15 @@ class Passer:
             kept = (one for one in self.rules.possible(plain) if one.cache.enabled)
             found.update(dict.fromkeys(keys.primary_key(plain, one) for one in kept))
         if found:
-            await self.invalidate(tuple(found))
+            await self.invalidate(tuple(found), flight)
             await self._invalidated(tuple(found))
 
-    async def invalidate(self, found: Sequence[bytes]) -> None:
-        """Use no more what is held, and what is under way, for these primary keys."""
+    async def invalidate(self, found: Sequence[bytes], but: Flight | None = None) -> None:
+        """Use no more what is held, and what is under way *but* one, for these primary keys."""
         for key in found:
-            self._flights.ground(key)
+            self._flights.ground(key, but)
             await self._store.purge(key)
-            self._flights.ground(key)  # while that took, one may have followed what was before
+            self._flights.ground(key, but)  # while that took, one may have followed what was before
 
 
 def _host_only(request: Request) -> Fields:
