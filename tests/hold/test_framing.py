@@ -108,6 +108,31 @@ async def test_what_is_doubtful_reaches_nobody(name: str, data: bytes, fast: boo
         assert len(edge.origin.asked) == 1
 
 
+@LANES
+@pytest.mark.parametrize(
+    "fields",
+    [
+        pytest.param((b"A : b",), id="space before the colon"),
+        pytest.param((b"Content-Length: +3",), id="a bad length"),
+        pytest.param((b"A: b", b"C: d\ne"), id="a bare LF, seen early"),
+        pytest.param((b"Host: other.example",), id="two hosts"),
+    ],
+)
+async def test_a_refused_head_request_is_answered_by_a_head_alone(
+    fields: tuple[bytes, ...], fast: bool
+) -> None:
+    """What followed would be read as the beginning of the next response (RFC 9110 §9.3.2)."""
+    async with front(fast=fast) as edge:
+        for data in (
+            get(b"/", *fields, method=b"HEAD"),
+            b"\r\n" + get(b"/", *fields, method=b"HEAD"),
+        ):
+            client = await edge.client()
+            client.send(get(b"/"), data)
+            answers = responses(await everything(client), (b"GET", b"HEAD"))
+            assert [one.status for one in answers] == [200, 400]
+
+
 @ON_EACH_STORE
 @LANES
 async def test_behind_a_hit_nothing_doubtful_reaches_anybody(fast: bool) -> None:

@@ -155,7 +155,9 @@ class Asked:
                 observe(self.request, reply, sender.sent, time.monotonic() - started)
 
     def _refusal(self, refused: Refused) -> Reply:
-        return _error(self._options, refused.status, refused.message, refused.detail)
+        reply = _error(self._options, refused.status, refused.message, refused.detail)
+        reply.bodiless = refused.bodiless
+        return reply
 
     async def _send(self, sender: Sender, reply: Reply) -> Reply:
         """Write *reply*; return what was written in fact."""

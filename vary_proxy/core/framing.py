@@ -54,16 +54,20 @@ class HeadReader:
             del buffer[:2]
             self._scanned = 0
         end = buffer.find(_END, self._scanned - 3 if self._scanned > 3 else 0)
-        if end < 0:
-            self._check_beginning()
-            self._scanned = len(buffer)
-            return None
-        data = bytes(buffer[:end])
-        del buffer[: end + 4]
-        self._scanned = 0
-        if len(data) > self._limits.head + self._limits.target:
-            raise Refused(431, f"The head is over {self._limits.head} bytes.", "head-too-large")
-        return read_head(data, self._limits, self._scheme, self._client)
+        data = bytes(buffer[:end]) if end >= 0 else b""
+        try:
+            if end < 0:
+                self._check_beginning()
+                self._scanned = len(buffer)
+                return None
+            del buffer[: end + 4]
+            self._scanned = 0
+            if len(data) > self._limits.head + self._limits.target:
+                raise Refused(431, f"The head is over {self._limits.head} bytes.", "head-too-large")
+            return read_head(data, self._limits, self._scheme, self._client)
+        except Refused as refused:
+            refused.bodiless = (data or buffer).startswith(b"HEAD ")
+            raise
 
     def rest(self) -> bytes:
         """Takes what follows the last head."""

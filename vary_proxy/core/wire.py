@@ -71,7 +71,10 @@ class Refused(Exception):
     """A request that is answered with *status* and read no further.
 
     The message says what was wrong and what to do; *detail* is a token for Cache-Status.
+    ``bodiless``: it asked for a head alone, and what followed would be taken for the next one's.
     """
+
+    bodiless = False
 
     def __init__(self, status: int, message: str, detail: str) -> None:
         super().__init__(message)
