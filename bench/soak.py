@@ -26,7 +26,7 @@ import uvloop
 
 from tests.hold import troubles
 from tests.hold.checker import World, pages
-from tests.hold.judging import answers_in
+from tests.hold.verdicts import answers_in
 from tests.hold.worlds import Front, front, get, resident, said
 
 CACHE = 16 << 20

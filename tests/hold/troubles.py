@@ -10,17 +10,28 @@ import contextlib
 import os
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from redis.asyncio import Redis
 
-from tests.hold.checker import World
-from tests.hold.worlds import Front
+from tests.hold.worlds import Clock, Front
 from tests.lifecycle.command import Command
 from tests.store.servers import RedisServer
 from tests.wire.rawclient import Client
+
+
+class World(Protocol):
+    """What troubles need of a world: its lot, its clock, and where they are counted."""
+
+    dice: random.Random
+    clock: Clock
+    astray: float
+    seen: Counter[str]
+
 
 WOBBLE = 10.0  # seconds by which a clock is wrong, either way
 LEAP = 700.0  # seconds: longer than anything stays fresh
@@ -39,9 +50,11 @@ async def during(*lives: Coroutine[object, object, None]) -> AsyncIterator[None]
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
+        # A client of Redis can lose a cancellation that comes together with an answer.
+        while any(not task.done() for task in tasks):
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=0.2)
     for task in tasks:
         if not task.cancelled():
             task.result()
@@ -132,6 +145,7 @@ class Outside:
     command: Command
     port: int
     clients: list[Client] = field(default_factory=list)
+    lane: object = None  # what answers with one memory; None: each connection may have its own
 
     async def client(self) -> Client:
         pair = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)

@@ -225,6 +225,7 @@ class Front:
     origin: Origin
     clock: Clock
     clients: list[Client] = field(default_factory=list)
+    lane: object = field(default_factory=object)  # what answers with this one memory
 
     async def client(self, receive: int = 0) -> Client:
         """A connection; *receive* bounds what the system buffers for it."""
@@ -284,20 +285,23 @@ async def front(
     rules: str = "",
     clock: Clock | None = None,
     reloads: Sequence[dict[str, str]] = (),
+    shared: Origin | None = None,
 ) -> AsyncIterator[Front]:
     """A proxy in front of a new origin; nobody is trusted unless said.
 
     *reloads* are what its configuration says instead, in turn, each time it is read again:
-    keyword arguments of this function.
+    keyword arguments of this function. *shared* is an origin that is there already, for several.
     """
-    behind = Origin(respond)
+    behind = shared or Origin(respond)
     said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
     said |= {"server": server, "origin": origin or PATIENT, "at": at}
-    await behind.start()
+    if shared is None:
+        await behind.start()
     try:
         loaded = _loaded(behind.port, said)
     except BaseException:
-        await behind.stop()
+        if shared is None:
+            await behind.stop()
         raise
     ticking = clock or Clock()
     turns = itertools.cycle(({}, *reloads))
@@ -312,7 +316,8 @@ async def front(
         for client in made.clients:
             await client.leave()
         await app.close()
-        await behind.stop()
+        if shared is None:
+            await behind.stop()
 
 
 def _loaded(port: int, said: dict[str, str]) -> Loaded:
