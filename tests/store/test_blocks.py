@@ -97,6 +97,53 @@ async def test_a_purge_leaves_nothing_to_be_found(store: Store) -> None:
     assert await found(store, KEY) is None
 
 
+async def test_what_comes_after_a_purge_is_not_put(store: Store) -> None:
+    one = sparse()
+    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.put(KEY, one, 0, data(1))
+    await store.purge(KEY)
+    assert not await store.blocks.put(KEY, one, 1, data(1))
+    assert await there(store, one, range(1, 2)) == [False]
+
+
+async def test_what_comes_after_a_purge_elsewhere_is_not_put(
+    opened: Callable[..., Any], redis_server: Any
+) -> None:
+    mine, theirs = (opened("redis", url=redis_server.url) for _ in range(2))
+    one = sparse()
+    await mine.blocks.publish(KEY, one, 64)
+    await mine.load(KEY)
+    await eventually(lambda: mine.trusted)
+    await theirs.purge(KEY)
+
+    async def refused() -> bool:
+        return not await mine.blocks.put(KEY, one, 1, data(1))
+
+    async with asyncio.timeout(10):
+        while not await refused():  # until the notice has come
+            await asyncio.sleep(0.01)
+
+
+async def test_the_blocks_of_a_large_body_end_with_its_purge(
+    opened: Callable[..., Any], redis_server: Any
+) -> None:
+    """Also beyond two gibibytes, wherever they lie; who reads them has a minute to finish."""
+    store = opened("redis", url=redis_server.url).shared
+    total = 20_000 * BLOCK
+    one = sparse(total)
+    await store.blocks.publish(KEY, one, 64)
+    numbers = (0, 511, 512, 9_999, 19_999)
+    for number in numbers:
+        assert await store.blocks.put(KEY, one, number, data(1))
+    await store.purge(KEY)
+    await store.tasks.settle()
+    place = codec.Place(one.body.digest, total, one.body.digest[:12], BLOCK)
+    for number in numbers:
+        (name,) = layout.block_names(layout.row(KEY), place, number, number + 1)
+        left = await store.driver.client.pttl(store.driver._key(name))
+        assert 0 < left <= layout.GRACE * 1000
+
+
 async def test_blocks_that_others_damaged_are_missing(
     opened: Callable[..., Any], redis_server: Any
 ) -> None:
@@ -215,7 +262,7 @@ async def test_memory_lists_no_blocks_as_resources(clock: Clock) -> None:
 async def test_an_object_of_terabytes_costs_no_list(
     opened: Callable[..., Any], redis_server: Any
 ) -> None:
-    """Freshening and purging look at the row alone, whatever the object's length."""
+    """Nobody waits for more than the row, whatever the object's length."""
     store = opened("redis", url=redis_server.url).shared
     one = sparse(1 << 44)
     await store.blocks.publish(KEY, one, 64)

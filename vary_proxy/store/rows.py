@@ -27,7 +27,8 @@ from vary_proxy.tasks import Tasks
 Edit = Callable[[Resource], Resource | None]
 _ATTEMPTS = 8  # times that a change is tried against a row that others change as well
 _PAUSE = 0.01  # seconds, at random, so that those who collide do not do so again
-_RETIRED_MOST = 1 << 14  # blocks of one body; of more, which only a sparse one has, each ends alone
+_SLICE = 512  # blocks whose end is set at once
+_RETIRED_MOST = 1 << 22  # blocks of one body: 512 GiB; an origin may say of any length
 _REMEMBERED = 512  # rows
 _REMEMBERED_FOR = 30.0  # seconds
 
@@ -202,15 +203,23 @@ class Rows:
 
     def _retire(self, row: str, places: Sequence[Place]) -> None:
         """Bodies that nothing points to any more: those who read them may finish."""
-        named = (place for place in places if layout.blocks(place) <= _RETIRED_MOST)
-        names = [name for place in named for name in layout.block_names(row, place)]
-        if names:
-            self._tasks.spawn(self._grace(names), "store retire")
+        if any(layout.blocks(place) for place in places):
+            self._tasks.spawn(self._grace(row, places), "store retire")
 
-    async def _grace(self, names: Sequence[str]) -> None:
-        await self._breaker.run(
-            "retire", lambda: self._driver.keep_blocks(names, layout.GRACE), None, write=True
-        )
+    async def _grace(self, row: str, places: Sequence[Place]) -> None:
+        for place in places:
+            count = min(layout.blocks(place), _RETIRED_MOST)
+            for first in range(0, count, _SLICE):
+                names = layout.block_names(row, place, first, min(count, first + _SLICE))
+                if not await self._end(names):
+                    return  # the store is away, and their lifetime ends them
+
+    async def _end(self, names: Sequence[str]) -> bool:
+        async def end() -> bool:
+            await self._driver.keep_blocks(names, layout.GRACE)
+            return True
+
+        return await self._breaker.run("retire", end, False, write=True)
 
 
 def _is_at(stored: StoredResponse, place: Place) -> bool:

@@ -21,6 +21,11 @@ if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 'done'
 """
 
+# KEYS: blocks. ARGV: their lifetime from now on in ms.
+KEEP = """
+for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
+"""
+
 # KEYS: the row. ARGV: new generation, lifetime of the tombstone in ms, channel, message.
 # Dropping comes first and alone: a full server refuses the tombstone, not the UNLINK.
 WIPE = """

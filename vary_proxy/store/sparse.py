@@ -62,6 +62,8 @@ class SharedBlocks:
         return found
 
     async def put(self, key: bytes, stored: StoredResponse, number: int, data: bytes) -> bool:
+        if not await self._is_named(key, stored.body):
+            return False  # purged meanwhile: nobody would find it
         name = _names(key, stored.body, range(number, number + 1))[0]
         lifetime = layout.lifetime(stored, self._clock())
 
@@ -70,6 +72,17 @@ class SharedBlocks:
             return True
 
         return await self._store.breaker.run("write", put, False, write=True)
+
+    async def _is_named(self, key: bytes, body: Body) -> bool:
+        """Whether a variant still has *body*; False also when the store does not say."""
+        seen = self._look(key)
+        if seen is None:
+            found = await self._store.find(key)
+            seen = None if found is None else found.resource
+        return seen is not None and any(one.body == body for one in seen.variants)
+
+    def _look(self, key: bytes) -> Resource | None:
+        return self._store.look(key)
 
 
 class LayeredBlocks(SharedBlocks):
@@ -83,6 +96,9 @@ class LayeredBlocks(SharedBlocks):
         with self._layered.changing(key) as change:
             change.resource = await self.published(key, stored, max_variants)
         return change.resource is not None
+
+    def _look(self, key: bytes) -> Resource | None:
+        return self._layered.look(key)
 
 
 def _place(body: Body) -> Place:
