@@ -70,19 +70,12 @@ class StoredResponse:
         """The selecting header fields' names."""
         return tuple(name for name, _ in self.selecting)
 
-    def of(self, body: Body) -> StoredResponse:
-        """The same with another *body*: nothing of it is read again, as ``replace`` would."""
-        made = object.__new__(StoredResponse)
-        for name in _OF_STORED:
-            object.__setattr__(made, name, getattr(self, name))
-        object.__setattr__(made, "body", body)
-        return made
+    def hold(self, body: Body) -> None:
+        """Take *body* for the one unknown till then: for who has just made this, and alone has it."""
+        object.__setattr__(self, "body", body)
 
     def marked_stale(self) -> StoredResponse:
         return replace(self, stale=True)
-
-
-_OF_STORED = tuple(StoredResponse.__annotations__)
 
 
 @immutable

@@ -212,7 +212,8 @@ class MemoryStore:
             self.blocks.gone(held.bodies.keys() - used)
             held.bodies = {name: body for name, body in held.bodies.items() if name in used}
         cost = len(key) + sum(map(_cost, resource.variants))
-        cost += sum(len(chunk) for body in held.bodies.values() for chunk in body or ())
+        for body in held.bodies.values():
+            cost += sum(map(len, body or ()))
         self._queues.weigh(key, held, cost)
 
     def _make_room(self, newest: bytes) -> None:

@@ -26,9 +26,9 @@ class MemoryWriter:
         self._max_variants = max_variants
         self._chunks: list[bytes] = []
         self._length = 0
-        self._digest = hashlib.sha256()
 
     async def __aenter__(self) -> MemoryWriter:
+        self._digest = hashlib.sha256()
         return self
 
     async def __aexit__(
@@ -49,11 +49,11 @@ class MemoryWriter:
     def publish(self, stored: StoredResponse, body: bytes) -> bool:
         """As ``write`` and ``commit`` at once, of a body not over its limit, without a wait.
 
-        False when the resource does not take it in.
+        It becomes the body of *stored*, which nobody else may have. False when the resource does
+        not take it in.
         """
-        digest = hashlib.sha256(body).digest()[:_DIGEST]
-        whole = stored.of(Body(digest, len(body)))
-        return self._store.put(self._key, whole, (body,), self._max_variants)
+        stored.hold(Body(hashlib.sha256(body).digest()[:_DIGEST], len(body)))
+        return self._store.put(self._key, stored, (body,), self._max_variants)
 
     async def commit(self, stored: StoredResponse) -> StoredResponse:
         body = Body(self._digest.digest()[:_DIGEST], self._length)
