@@ -71,7 +71,7 @@ class StoredResponse:
         return tuple(name for name, _ in self.selecting)
 
     def hold(self, body: Body) -> None:
-        """Take *body* for the one unknown till then: for who has just made this, and alone has it."""
+        """Take *body* for the one unknown till then: for whoever made this and alone has it."""
         object.__setattr__(self, "body", body)
 
     def marked_stale(self) -> StoredResponse:
