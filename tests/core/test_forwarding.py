@@ -139,6 +139,17 @@ def test_7239_a_chain_is_continued_for_ours_only(hop, chain, forwarded):
 
 
 @pytest.mark.parametrize(
+    "name", [b"x-forwarded-proto", b"x-forwarded-for", b"x-forwarded-host"], ids=bytes.decode
+)
+def test_7239_7_4_what_ours_told_otherwise_is_not_contradicted(name):
+    """Rack and Spring believe Forwarded before X-Forwarded-Proto: https behind us was http."""
+    asked = request(b"GET", b"/a", (name, b"https"))
+    assert b"forwarded" not in sent(asked, TRUSTED).fields
+    assert b"forwarded" in sent(asked).fields  # a stranger's is not believed
+    assert b"forwarded" in sent(request(b"GET", b"/a"), TRUSTED).fields
+
+
+@pytest.mark.parametrize(
     ("lines", "version", "via"),
     [
         pytest.param((), (1, 1), b"1.1 vary-proxy", id="7.6.3 first"),

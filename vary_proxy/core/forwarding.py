@@ -236,12 +236,16 @@ def _forwarded_by(request: Request, fields: Fields) -> tuple[Pair, ...]:
     node = b'"[%s]"' % client if b":" in client else client
     element = b"for=%s;host=%s;proto=%s" % (node, _quoted(request.authority), request.scheme)
     before = fields.combined(b"forwarded")
-    return (
+    told = (
         (b"x-forwarded-for", client if chain is None else chain + b", " + client),
         (b"x-forwarded-proto", proto),
         (b"x-forwarded-host", host),
-        (b"forwarded", element if before is None else before + b", " + element),
     )
+    if before is None and not fields.lacks(_TELLING):
+        # Ours would be the only element: Rack and Spring ask Forwarded first, and would take how
+        # our own proxy came to us for how the client came to it (RFC 7239 §7.4).
+        return told
+    return (*told, (b"forwarded", element if before is None else before + b", " + element))
 
 
 @remembered
