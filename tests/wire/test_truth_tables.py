@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 
 from tests.core.test_cors import GRANTS
 from tests.core.test_corspreflight import TABLE
@@ -69,7 +70,7 @@ def _answer(
     status: int, fields: list[tuple[str, str]], body: bytes = b"hello"
 ) -> web.StreamResponse:
     said = [*fields, ("ETag", ETAG), ("Cache-Control", "max-age=600")]
-    return web.Response(status=status, headers=said, body=body)  # type: ignore[arg-type]
+    return web.Response(status=status, headers=CIMultiDict(said), body=body)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ PRESETS = {
     "fonts": ("fonts.yaml", "web fonts, any site"),
     "ranges": ("video-ranges.yaml", "video, PMTiles, GeoTIFF: readers of ranges"),
     "uploads": ("uploads.yaml", "uploads by signed URLs, from your pages only"),
+    "app": ("application.yaml", "before an application that writes its own CORS fields"),
     "api": ("api-with-credentials.yaml", "an API with cookies, from your pages only"),
     "cloudfront": ("behind-cloudfront.yaml", "between CloudFront and a bucket"),
 }
