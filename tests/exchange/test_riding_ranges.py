@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.exchange.conftest import Edge
+from tests.exchange.conftest import Edge, read
 from tests.exchange.large import Large
 from vary_proxy.core.blocks import BLOCK
 
@@ -23,3 +23,18 @@ async def test_an_origin_that_sends_less_gives_nobody_anothers_range(edge: Edge,
         assert (answer.status, begins) == (206, first)
         assert ends <= last
         assert answer.body == large.whole[begins : ends + 1]
+
+
+async def test_who_rides_on_a_body_that_has_long_been_coming_is_told_how_old_it_is(
+    edge: Edge,
+) -> None:
+    gate = asyncio.Event()
+    edge.origin.replies(200, body=[b"begins", b"ends"], body_gate=gate, cache_control=b"max-age=60")
+    first, leader = await edge.start("/v")
+    edge.clock.forward(20)
+    second, rider = await edge.start("/v")
+    gate.set()
+    answers = [await read(first, leader), await read(second, rider)]
+    assert [one.body for one in answers] == [b"beginsends"] * 2
+    assert [one["age"] for one in answers] == [None, b"20"]
+    assert edge.origin.asked == 1

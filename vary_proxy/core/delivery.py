@@ -109,12 +109,14 @@ def compose(
 ) -> Plan:
     """The answer that *stored*, with its *fields* as dressed for this requester, gives.
 
-    *aged* adds Age: the response comes from the store. *length* is the length of the body
-    held; None when it is not known yet, and then only the whole can be sent.
+    *aged* adds Age, as does a ride on another's fetch: the response comes from the store.
+    *length* is the length of the body held; None when it is not known yet, and then only the
+    whole can be sent.
     """
     fields = fields.without(_SET_HERE)
-    head = [] if not aged else [(b"age", b"%d" % int(freshness.current_age(stored, now)))]
-    if not aged and (age := stored.fields.get(b"age")) is not None:
+    told = aged or status.collapsed  # a rider's answer may have been coming for long
+    head = [(b"age", b"%d" % int(freshness.current_age(stored, now)))] if told else []
+    if not told and (age := stored.fields.get(b"age")) is not None:
         head.append((b"age", age))
     fields = fields.plus((*head, (b"cache-status", _chained(stored.fields, status))))
     if validation.not_modified(request, stored):
