@@ -310,8 +310,8 @@ async def seen(
         for seed in seeds:
             try:
                 await judged(sabotage.sort, answers, seed, server, Path(directory))
-            except BaseExceptionGroup as failures:
-                wrong = _first_wrong(failures)
+            except (Wrong, BaseExceptionGroup) as failure:
+                wrong = _first_wrong(failure)
                 if wrong is None:
                     raise
                 return count + wrong.judged, wrong
@@ -319,13 +319,10 @@ async def seen(
     raise NotSeen(f"{sabotage.name}: not in {count} answers")
 
 
-def _first_wrong(failures: BaseExceptionGroup[BaseException]) -> Wrong | None:
-    for one in failures.exceptions:
-        if isinstance(one, BaseExceptionGroup):
-            return _first_wrong(one)
-        if isinstance(one, Wrong):
-            return one
-    return None
+def _first_wrong(failure: BaseException) -> Wrong | None:
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure if isinstance(failure, Wrong) else None
 
 
 def _found(path: str) -> Any:
