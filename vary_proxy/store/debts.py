@@ -17,36 +17,59 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.store import layout, notices, tags
 from vary_proxy.store.driver import Driver
 
-_MOST = 100_000  # beyond these everything is owed
+_MOST = 8 * 2**20  # bytes of keys and tags; beyond these everything is owed
 _LAG = 5.0  # seconds that replicas may be behind, and until a failure is seen
-_MOST_TAKEN = 10_000  # purges of that time; of more, everything is owed
+_MOST_TAKEN = 2 * 2**20  # bytes of the purges of that time; of more, everything is owed
+_WEIGHT = 200  # bytes that one of them takes besides its name
 _AT_ONCE = 16
 
 
 class Debts:
     def __init__(self) -> None:
-        self._keys: dict[bytes, None] = {}
-        self._tags: dict[bytes, None] = {}
-        self._all = False
+        self._keys: dict[bytes, int] = {}  # with the number that each was owed by, last
+        self._tags: dict[bytes, int] = {}
+        self._all = 0  # the number by which everything was owed last; 0: it is not
+        self._number = 0
+        self._size = 0
         self._taken: deque[tuple[float, bytes, bytes]] = deque()  # when, kind of notice, subject
+        self._taken_size = 0
         self._crowded = float("-inf")  # when the last was taken that is not remembered
 
     def __bool__(self) -> bool:
-        return self._all or bool(self._keys) or bool(self._tags)
+        return bool(self._all) or bool(self._keys) or bool(self._tags)
 
     def __len__(self) -> int:
-        return len(self._keys) + len(self._tags) + self._all
+        return len(self._keys) + len(self._tags) + bool(self._all)
 
     def owe(self, key: bytes) -> None:
-        self._keys[key] = None
-        self._all = self._all or len(self._keys) > _MOST
+        self._note(self._keys, key)
 
     def owe_tag(self, tag: bytes) -> None:
-        self._tags[tag] = None
-        self._all = self._all or len(self._tags) > _MOST
+        self._note(self._tags, tag)
 
     def owe_all(self) -> None:
-        self._all = True
+        self._number += 1
+        self._all = self._number
+
+    def _note(self, owed: dict[bytes, int], name: bytes) -> None:
+        self._number += 1
+        self._size += 0 if name in owed else len(name) + _WEIGHT
+        owed[name] = self._number
+        if self._size > _MOST:
+            self.owe_all()
+            self._forget(self._number)
+
+    def _forget(self, number: int) -> None:
+        """Take keys and tags as paid that were last owed by *number* or before."""
+        for owed in (self._keys, self._tags):
+            for name in [name for name, last in owed.items() if last <= number]:
+                self._paid(owed, name, number)
+
+    def _paid(self, owed: dict[bytes, int], name: bytes, number: int) -> None:
+        """*name* was purged as it was owed by *number*; if it was owed again since, it still is."""
+        if owed.get(name, number + 1) <= number:
+            del owed[name]
+            self._size -= len(name) + _WEIGHT
 
     def settle(self, done: bool, kind: bytes, subject: bytes = b"") -> None:
         """The store did this purge, or else it is owed; named by the notice of it."""
@@ -58,45 +81,57 @@ class Debts:
     def _remember(self, kind: bytes, subject: bytes) -> None:
         now = time.monotonic()
         self._taken.append((now, kind, subject))
+        self._taken_size += len(subject) + _WEIGHT
         while self._taken[0][0] < now - _LAG:
-            self._taken.popleft()
-        if len(self._taken) > _MOST_TAKEN:
-            self._crowded = self._taken.popleft()[0]
+            self._drop()
+        while self._taken_size > _MOST_TAKEN:
+            self._crowded = self._drop()
+
+    def _drop(self) -> float:
+        at, _, subject = self._taken.popleft()
+        self._taken_size -= len(subject) + _WEIGHT
+        return at
 
     def doubt(self) -> None:
         """The store failed: owe again what it may not have told its replicas."""
         since = time.monotonic() - _LAG
-        self._all = self._all or self._crowded >= since
+        if self._crowded >= since:
+            self.owe_all()
         for at, kind, subject in self._taken:
             if at >= since:
                 self._owe[kind](self, subject)
         self._taken.clear()
+        self._taken_size = 0
 
     def cover(self, key: bytes) -> bool:
         """True when what is stored under *key* was purged, whatever the store still says."""
-        return self._all or key in self._keys
+        return bool(self._all) or key in self._keys
 
     def cover_tags(self, stored: StoredResponse) -> bool:
         return bool(self._tags) and any(tag in self._tags for tag in tags.tags_of(stored.fields))
 
     async def repay(self, driver: Driver, message: Callable[[bytes, bytes], bytes]) -> None:
-        """Purge what is owed; *message* makes the notice of it. Raises what the driver raises."""
+        """Purge what is owed; *message* makes the notice of it. Raises what the driver raises.
+
+        What comes to be owed meanwhile stays owed, also if it is the same: another process may
+        have stored it again in between.
+        """
         if self._all:
+            number = self._number
             await driver.advance(None, soft=False, message=message(notices.ALL, b""))
-            self._keys.clear()
-            self._tags.clear()
-            self._all = False
-        for tag in list(self._tags):
+            self._forget(number)
+            self._all = self._all if self._all > number else 0
+        for tag, number in list(self._tags.items()):
             await driver.advance(tag, soft=False, message=message(notices.TAG, tag))
-            self._tags.pop(tag, None)
-        keys = list(self._keys)
+            self._paid(self._tags, tag, number)
+        keys = list(self._keys.items())
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             await asyncio.gather(
-                *(driver.wipe(layout.row(key), message(notices.PURGED, key)) for key in some)
+                *(driver.wipe(layout.row(key), message(notices.PURGED, key)) for key, _ in some)
             )
-            for key in some:
-                self._keys.pop(key, None)
+            for key, number in some:
+                self._paid(self._keys, key, number)
 
     _owe: ClassVar[dict[bytes, Callable[[Debts, bytes], None]]] = {
         notices.PURGED: owe,

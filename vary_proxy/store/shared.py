@@ -286,7 +286,7 @@ class SharedStore:
         return done
 
     async def _repay(self) -> None:
-        if self.debts:
+        while self.debts:  # and what comes to be owed meanwhile
             await self.debts.repay(self.driver, self.rows.notice)
 
 
