@@ -199,3 +199,33 @@ async def test_what_is_owed_is_repaid_before_it_is_written_to_again(
     await eventually(lambda: breaker.writable)
     assert order == ["repaid"]
     await breaker.close()
+
+
+async def test_what_is_small_does_not_wait_behind_what_moves_much(breaker: Breaker) -> None:
+    """And whoever waits for others that move much is not the store's failure."""
+    go = asyncio.Event()
+
+    async def much() -> str:
+        await go.wait()
+        return "much"
+
+    loop = asyncio.get_running_loop()
+    bulky = [loop.create_task(breaker.run_bulky("read", much, "")) for _ in range(200)]
+    await asyncio.sleep(0)
+    assert await breaker.run("load", _small, "") == "small"
+    go.set()
+    assert set(await asyncio.gather(*bulky)) == {"much"}
+
+
+async def _small() -> str:
+    return "small"
+
+
+async def test_whoever_waited_for_a_store_that_then_failed_waits_no_longer(
+    breaker: Breaker, sick: Sick
+) -> None:
+    sick.reading = "timeout"
+    bulky = [breaker.run_bulky("read", sick.act, "nothing") for _ in range(50)]
+    began = time.monotonic()
+    assert set(await asyncio.gather(*bulky)) == {"nothing"}
+    assert time.monotonic() - began < 5

@@ -6,6 +6,9 @@ an empty store. A probe of our own, never a request, asks until the store answer
 soon at first, then ever more seldom, at least every four seconds. What stands in the way of
 writing alone (a full store, a replica) leaves reading open. An outage is one log line when
 it begins and one when it ends; all else is counted.
+
+Large bodies go through a narrow gate of their own: they keep this process busy, not the store, and
+what is small would wait behind all of them. To wait there is no failure of the store.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ FIRST_PROBE = 0.25  # seconds
 LAST_PROBE = 4.0
 STEADY = 5.0  # seconds without failure after which the next outage is probed early again
 WIDTH = 32  # groups of operations at once: as many as the pool has connections
+_BULKY = 4  # of those, how many may move large bodies
 _WRITES_ONLY = frozenset(("full", "read-only"))
 
 
@@ -64,6 +68,7 @@ class Breaker:
         self._observer = observer
         self._repay = repay
         self._width = asyncio.Semaphore(WIDTH)
+        self._gate = asyncio.Semaphore(_BULKY)
         self._probe: asyncio.Task[None] | None = None
         self._wait = FIRST_PROBE
         self._since = 0.0
@@ -88,6 +93,11 @@ class Breaker:
         finally:
             if self._observer is not None:
                 self._observer.operation(op, time.perf_counter() - started, kind)
+
+    async def run_bulky(self, op: str, action: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        """As ``run``, for what moves much and may wait for others that do, beyond the deadline."""
+        async with self._gate:
+            return await self.run(op, action, otherwise)
 
     def failed(self, error: Exception) -> str:
         """Count *error* and open what it stands in the way of; its kind."""

@@ -271,7 +271,8 @@ class SharedStore:
         return None if result is None else result.places.get(body.digest)
 
     async def get_blocks(self, names: Sequence[str]) -> Sequence[object] | None:
-        return await self.breaker.run("read", lambda: self.driver.get_blocks(names), None)
+        run = self.breaker.run if len(names) == 1 else self.breaker.run_bulky
+        return await run("read", lambda: self.driver.get_blocks(names), None)
 
     async def _advance(self, tag: bytes | None, *, soft: bool) -> bool:
         self.rows.forget(None)

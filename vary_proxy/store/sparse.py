@@ -51,8 +51,7 @@ class SharedBlocks:
 
     async def read(self, key: bytes, body: Body, numbers: range) -> Sequence[Buffer]:
         names = _names(key, body, numbers)
-        driver = self._store.driver
-        values = await self._store.breaker.run("read", lambda: driver.get_blocks(names), None)
+        values = await self._store.get_blocks(names)
         found: list[Buffer] = []
         for number, name, value in zip(numbers, names, values or (), strict=False):
             data = codec.decode_block(name, value, blocks.place(number, body.length).length)
