@@ -78,6 +78,22 @@ def test_two_requests_that_look_alike_are_not_taken_for_each_other(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
+    "target",
+    [
+        b"/a?%s=secret", b"/a?b=1&%s=secret", b"/a?b=1;%s=secret", b"/a?%s=secret;c=2&d=3",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize(
+    "name", [b"X-Amz-Signature", b"x%2damz%2Dsecurity-token", b"%53ignature", b"AWSAccessKeyId"]
+)
+def test_a_secret_in_a_query_is_masked_however_its_name_is_spelled(
+    target: bytes, name: bytes
+) -> None:
+    assert accesslog.masked(target % name) == (target.replace(b"secret", b"***") % name).decode()
+    assert accesslog.masked(b"/a?signatures=2&b=c;d=e") == "/a?signatures=2&b=c;d=e"
+
+
+@pytest.mark.parametrize(
     ("form", "line"),
     [
         ("combined", '127.0.0.1 - - [{}] "GET /a HTTP/1.1" 200 5'),

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 
@@ -27,7 +28,8 @@ _log = logging.getLogger("vary_proxy")
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 32768  # lines
 _MOST_KNOWN = 4096  # lines rendered but for time and id
-_SECRET = re.compile(rb"(?i)([?&](?:x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid)=)[^&]*")
+_PARAMETER = re.compile(rb"([?&;])([^=&;]*)=[^&;]*")  # some origins split at semicolons, too
+_SECRET = re.compile(rb"(?i)x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid")
 _TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 # Instant, request, record, status, bytes of content, seconds: what a line is made of, later.
@@ -119,8 +121,15 @@ class AccessLog:
 
 def masked(target: bytes) -> str:
     """A request target as it may be shown: signatures masked, odd bytes escaped."""
-    shown = _SECRET.sub(rb"\1***", target) if b"=" in target else target
+    shown = _PARAMETER.sub(_without_secret, target) if b"=" in target else target
     return shown.decode("ascii", "backslashreplace")
+
+
+def _without_secret(parameter: re.Match[bytes]) -> bytes:
+    """One parameter of a query, as shown; its name as the origin reads it, decoded."""
+    if not _SECRET.fullmatch(unquote_to_bytes(parameter[2])):
+        return parameter[0]
+    return b"%b%b=***" % (parameter[1], parameter[2])
 
 
 class _Line(msgspec.Struct, omit_defaults=True, gc=False):
