@@ -175,6 +175,13 @@ def ask(
     return Request(method, target, Fields(tuple(fields)), **more)
 
 
+def rested(http: HttpOrigin, seconds: float) -> None:
+    """Make every idle connection of *http* have rested for *seconds*."""
+    assert http._idle is not None
+    for link in http._idle._resting:
+        link.rested -= seconds
+
+
 async def read(response: HttpResponse) -> bytes:
     """The whole body."""
     try:

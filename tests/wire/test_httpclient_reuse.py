@@ -21,12 +21,12 @@ from tests.wire.raworigin import (
     outcome,
     read,
     replies,
+    rested,
     serving,
     until,
 )
 from vary_proxy.core.message import Response
 from vary_proxy.origin import OriginFailure
-from vary_proxy.origins.httpclient import HttpOrigin
 
 POISON = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison"
 
@@ -266,13 +266,6 @@ async def test_a_timeout_on_a_reused_connection_is_no_reason_to_ask_again() -> N
         assert await outcome(http, ask()) == (200, b"ok")
         assert await outcome(http, ask()) == "http_response_timeout"
         assert (origin.connections, len(origin.heads)) == (1, 2)
-
-
-def rested(http: HttpOrigin, seconds: float) -> None:
-    """Make every idle connection of *http* have rested for *seconds*."""
-    assert http._idle is not None
-    for link in http._idle._resting:
-        link.rested -= seconds
 
 
 @pytest.mark.parametrize(

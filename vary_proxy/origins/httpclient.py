@@ -225,7 +225,10 @@ class HttpOrigin:
         options = self._options
         if self._idle is None or (options.context and options.context() is not self._context):
             return None
-        return self._idle.take(idle)
+        link = self._idle.take(idle)
+        if link is None and self._pool is not None and self._pool.is_full:
+            self._idle.make_room()
+        return link
 
     async def _connect(self, idle: float) -> Link:
         """A connection from the pool on which a request may be sent."""

@@ -34,14 +34,22 @@ class Idle:
     def take(self, idle: float) -> Link | None:
         """One that may carry a request and was at rest for less than *idle* seconds, or None.
 
-        Those found unfit on the way are closed.
+        Those that can carry none any more are closed on the way; those that were at rest for too
+        long for this request stay for others.
         """
         while self._resting:
-            link = self._resting.pop()
-            if link.is_fit(min(idle, self._keepalive)):
-                return link
-            link.end()
+            link = self._resting[-1]
+            if link.is_fit(self._keepalive):
+                if self._loop.time() - link.rested >= idle:
+                    return None  # and so were all others
+                return self._resting.pop()
+            self._resting.pop().end()
         return None
+
+    def make_room(self) -> None:
+        """Close the one that was at rest longest."""
+        if self._resting:
+            self._resting.popleft().end()
 
     def clear(self) -> None:
         """Close them all."""
