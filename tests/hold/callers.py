@@ -21,7 +21,6 @@ ASKS = (
 )
 METHODS = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"POST", b"DELETE")
 WEIGHTS = (86.0, 6.0, 4.0, 2.0, 1.5, 0.5)
-SAFELY = (88.0, 8.0, 4.0, 0.0, 0.0, 0.0)
 
 
 class Door(Protocol):
@@ -39,7 +38,6 @@ class Callers:
 
     realm: Realm
     losable: bool = False
-    weights: tuple[float, ...] = WEIGHTS
 
     @property
     def failing(self) -> bool:
@@ -53,7 +51,7 @@ class Callers:
     def draw(self) -> Call:
         dice = self.realm.dice
         page = self.drawn()
-        method = dice.choices(METHODS, self.weights)[0]
+        method = dice.choices(METHODS, WEIGHTS)[0]
         said = {
             b"origin": dice.choice(ORIGINS),
             b"accept-language": dice.choice(LANGUAGES),
@@ -167,8 +165,8 @@ class Callers:
             finally:
                 made.writer.transport.abort()
 
-    async def plainly(self, door: Door, page: Page) -> None:
-        """One GET of *page*, and nothing said."""
+    async def plainly(self, door: Door, page: Page, method: bytes = b"GET") -> None:
+        """One request for *page*, and nothing said."""
         try:
             made = await door.client()
         except ConnectionError:
@@ -176,7 +174,7 @@ class Callers:
             return
         door.clients.remove(made)
         try:
-            await self.ask([Call(b"GET", page, {})], made, door.lane or made)
+            await self.ask([Call(method, page, {})], made, door.lane or made)
         finally:
             made.writer.transport.abort()
 

@@ -20,6 +20,7 @@ from typing import Any
 from tests.hold.pages import AGED, Page, Said, mark, preflight_mark
 from tests.hold.worlds import Asked, Clock, Origin, reset
 
+LATE = 0.06  # seconds of ours
 SPEED = 20.0  # seconds of the proxy's clock in one of ours
 Key = tuple[bytes, bytes]  # host and target
 _RANGE = re.compile(rb"bytes=(\d*)-(\d*)")
@@ -66,6 +67,7 @@ class Realm:
     time: float = 0.0  # seconds since the world began
     seen: Counter[str] = field(default_factory=Counter)
     lacking: list[float] = field(default_factory=list)  # seconds, each time a worker was killed
+    slow: set[Key] = field(default_factory=set)  # answered late, as they were when asked for
     serials: set[bytes] = field(default_factory=set)  # those that were for one client alone
 
     def __post_init__(self) -> None:
@@ -129,6 +131,8 @@ class Realm:
                 await asyncio.sleep(0.4)  # beyond the deadline for a first byte
                 return
             wire, framing = self.wire(asked)
+            if self._is_late(asked):
+                await asyncio.sleep(LATE)
             if kind < 0.4:
                 wire, framing = b"HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno", "length"
             elif kind < 0.8:
@@ -137,6 +141,10 @@ class Realm:
             await self._say(writer, wire)
             if framing in ("end", "old", "old-end") or 0.8 < kind < 1:
                 return  # without having said so
+
+    def _is_late(self, asked: Asked) -> bool:
+        key = asked.get(b"host") or b"", asked.target.partition(b"?")[0]
+        return key in self.slow and asked.method in (b"GET", b"POST")
 
     async def _break_off(self, writer: Any, wire: bytes, framing: str, *, resets: bool) -> None:
         writer.write(wire[: self.dice.randrange(len(wire))])

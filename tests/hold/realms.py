@@ -15,7 +15,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tests.hold import troubles
-from tests.hold.callers import SAFELY, WEIGHTS, Callers, Door
+from tests.hold.callers import Callers, Door
 from tests.hold.pages import Page, pages
 from tests.hold.realm import Realm
 from tests.hold.worlds import CONFIG, Front, Origin, front
@@ -108,8 +108,10 @@ def store_of(sort: Sort, server: RedisServer) -> str:
 
 def realm_of(sort: Sort, seed: int) -> Realm:
     dice = random.Random(seed)
-    # A notice takes a moment on a busy machine; a store that is away for a while, that while.
-    grace = 0.0 if sort.store == "redis alone" else 8.0 if sort.breaks else 1.5
+    # Workers tell each other before they answer, and one store is the same for all who ask it.
+    # Its notices take a moment on a busy machine; while it is away, that while.
+    told = sort.store != "redis"
+    grace = 0.0 if told else 8.0 if sort.breaks else 1.5
     speed = 1.0 if sort.workers else 20.0
     return Realm(
         pages(PAGES, dice), dice, sort.faults, speed=speed, grace=grace, dated=not sort.clock
@@ -119,14 +121,11 @@ def realm_of(sort: Sort, seed: int) -> Realm:
 async def judged(sort: Sort, answers: int, seed: int, server: RedisServer, where: Path) -> Realm:
     """A realm in which *answers* were judged. Raises Wrong at the first that is wrong."""
     realm = realm_of(sort, seed)
-    # Workers with a memory of their own each do not hear of what others changed.
-    changes = not (sort.workers > 1 and sort.store == "memory")
-    losable = sort.workers > 0 and sort.breaks
-    callers = Callers(realm, losable, WEIGHTS if changes else SAFELY)
+    callers = Callers(realm, losable=sort.workers > 0 and sort.breaks)
     opened = _outside(sort, realm, server, where) if sort.workers else _inside(sort, realm, server)
     async with (
         opened as (doors, purge, lives),
-        troubles.during(realm.live(), purges(callers, doors, purge), *lives),
+        troubles.during(realm.live(), purges(callers, doors, purge), races(callers, doors), *lives),
     ):
         await ask(callers, doors, answers)
     return realm
@@ -165,6 +164,28 @@ async def purges(callers: Callers, doors: list[Door], purge: Purging) -> None:
             told.everywhere = max(told.everywhere, version)
         told.tell(version, lane)
         await callers.plainly(door, page)
+
+
+async def races(callers: Callers, doors: list[Door]) -> None:
+    """What is under way when it is changed: it is late, and the change is answered before it."""
+    realm, dice = callers.realm, callers.realm.dice
+    while True:
+        await asyncio.sleep(dice.uniform(0.05, 0.3))
+        page = callers.drawn()
+        key = (page.host, page.target)
+        first, other = dice.choice(doors), dice.choice(doors)
+        method = dice.choice((b"GET", b"GET", b"POST"))
+        await callers.plainly(other, page, b"PUT")
+        realm.slow.add(key)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(callers.plainly(first, page, method))
+                await asyncio.sleep(dice.uniform(0.005, 0.05))
+                await callers.plainly(other, page, b"PUT")
+        finally:
+            realm.slow.discard(key)
+        for door in (first, other):
+            await callers.plainly(door, page)
 
 
 def _named(page: Page, dice: random.Random) -> tuple[PurgeKind, str]:
