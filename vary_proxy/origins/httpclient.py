@@ -147,7 +147,7 @@ class HttpOrigin:
                 upload = self._tasks.spawn(self._send(link, body, request.body_length), "upload")
             else:
                 link.arm(self._options.first_byte_timeout, "http_response_timeout")
-            response, minor = await self._answer(link, upload, on_interim)
+            response, minor, rest = await self._answer(link, upload, on_interim)
             response, framing = read_framing(response, minor, request.method)
         except BaseException:
             link.end()
@@ -158,7 +158,9 @@ class HttpOrigin:
             # the explanation that we are about to read (RFC 9112 §9.6).
             upload.cancel()
         idle = self._options.idle_timeout
-        return HttpResponse(response, framing, link, upload, self._limits, idle, self._give_back)
+        given = HttpResponse(response, framing, link, upload, self._limits, idle, self._give_back)
+        given.begin(rest)
+        return given
 
     def _give_back(self, link: Link) -> None:
         """Keep *link* for the next, unless others wait for it or it has become of no use."""
@@ -170,8 +172,11 @@ class HttpOrigin:
 
     async def _answer(
         self, link: Link, upload: asyncio.Task[bool] | None, on_interim: Interim | None
-    ) -> tuple[Response, int]:
-        """The final response head; interim ones are passed on (RFC 9110 §15.2)."""
+    ) -> tuple[Response, int, bytes]:
+        """The final response head, its minor version, and what came behind it.
+
+        Interim ones are passed on (RFC 9110 §15.2).
+        """
         for _ in range(_MOST_INTERIM):
             data = await link.receive()
             while (end := head_end(data, self._limits)) < 0 and data:
@@ -181,11 +186,11 @@ class HttpOrigin:
             if not data:
                 raise _unanswered("connection_terminated")
             link.disarm()
-            link.unread(data[end:])
             response, minor = read_head(data[:end], self._limits)
             if response.status >= 200:
                 link.awaited = False
-                return response, minor
+                return response, minor, data[end:]
+            link.unread(data[end:])
             if response.status == 101:
                 raise malformed("a switch of protocols that nobody asked for")
             if response.status != 100 and on_interim is not None:

@@ -148,8 +148,8 @@ class Link(asyncio.Protocol):
         self.awaited = True
         self.exchanges += 1
 
-    def rest(self, *, persistent: bool, patience: float | None = None) -> None:
-        """The exchange is over, *persistent* when the connection can take another.
+    def rest(self, *, persistent: bool, patience: float | None = None) -> bool:
+        """The exchange is over; True when the connection, if *persistent*, can take another.
 
         *patience* is how long the origin said it would wait; a second is kept for the way.
         """
@@ -161,6 +161,7 @@ class Link(asyncio.Protocol):
         self._patience = math.inf if patience is None else patience - 1.0
         if self._pieces or not persistent:
             self._spoiled = True
+        return not (self._spoiled or self._ended) and self.is_connected()
 
     def fail(self, failure: Exception) -> None:
         """End the connection; whoever reads gets *failure*, unless there already was one."""
@@ -202,26 +203,11 @@ class Link(asyncio.Protocol):
                 some.append(pieces.popleft())
                 size += len(some[-1])
             data = b"".join(some)
-        self._took(len(data))
-        return data
-
-    def take(self, length: int) -> bytes | None:
-        """The next *length* bytes, if they came in one piece; None: they are to be received."""
-        pieces = self._pieces
-        if not pieces or len(pieces[0]) < length:
-            return None
-        data = pieces.popleft()
-        if len(data) > length:
-            pieces.appendleft(data[length:])
-            data = data[:length]
-        self._took(length)
-        return data
-
-    def _took(self, length: int) -> None:
-        self._held -= length
+        self._held -= len(data)
         if self._reading_paused and self._held < _LOW and self.transport is not None:
             self._reading_paused = False
             self.transport.resume_reading()
+        return data
 
     def unread(self, data: bytes) -> None:
         """Put *data* back in front of what is to be received."""

@@ -96,14 +96,14 @@ def read_head(block: bytes, limits: Limits) -> tuple[Response, int]:
 
     Raises OriginFailure for whatever two parsers could read differently (RFC 9112 §2.2, §5).
     """
-    ends = block.count(b"\r\n")
+    lines = block.split(b"\r\n")
+    ends = len(lines) - 1
     if block.count(b"\n") != ends or block.count(b"\r") != ends or b"\0" in block:
         raise malformed("a bare CR, a bare LF or a NUL in the head")
-    lines = block[:-4].split(b"\r\n")
     status, reason, minor = _status_line(lines[0])
     if len(block) > limits.line and max(map(len, lines)) > limits.line:
         raise _line_too_long(limits)
-    del lines[0]
+    lines = lines[1:-2]
     if b"\r\n " in block or b"\r\n\t" in block:
         lines = _unfold(lines)
     return Response(status, Fields(_pairs(lines)), reason), minor

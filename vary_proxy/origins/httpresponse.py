@@ -55,12 +55,19 @@ class HttpResponse:
         self._idle = idle
         self._give_back = give_back
         self.at_hand: bytes | None = None  # the body, where all of it came with the head
-        if self.length == 0:
+
+    def begin(self, rest: bytes) -> None:
+        """Take *rest*, which came behind the head: it may be all that is to come."""
+        length = self.length
+        if length == 0:
+            self._link.unread(rest)
             self._finish()
-        elif self.length is not None and upload is None:
-            self.at_hand = self._link.take(self.length)
-            if self.at_hand is not None:
-                self._finish()
+        elif length is None or length > len(rest) or self._upload is not None:
+            self._link.unread(rest)
+        else:
+            self.at_hand = rest[:length]
+            self._link.unread(rest[length:])
+            self._finish()
 
     def chunks(self) -> AsyncIterator[bytes]:
         if self._framing.chunked:
@@ -126,11 +133,10 @@ class HttpResponse:
         self._owns = False
         framing, upload, link = self._framing, self._upload, self._link
         sent = upload is None or (upload.done() and not upload.cancelled() and upload.result())
-        link.rest(persistent=framing.persistent and sent, patience=framing.patience)
-        if link.should_close or not link.is_connected():
-            link.end()
-        else:
+        if link.rest(persistent=framing.persistent and sent, patience=framing.patience):
             self._give_back(link)
+        else:
+            link.end()
         if upload is not None:
             upload.cancel()
 
