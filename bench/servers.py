@@ -142,11 +142,11 @@ def _nginx(name: str, place: Place, http: str, server: str, core: int) -> Proces
     path = place.dir / "nginx.conf"
     path.write_text(_NGINX.format(dir=place.dir, port=place.port, http=http, server=server))
     # Workers keep our user, so that they may read and write what belongs to us.
-    command = [program("nginx", "nginx-light"), "-c", str(path), "-g", _as_us()]
+    command = [program("nginx", "nginx-light"), "-c", str(path), "-g", as_us()]
     return Process(name, command, place.port, core, place.dir / "out.log")
 
 
-def _as_us() -> str:
+def as_us() -> str:
     import getpass
     import os
 
