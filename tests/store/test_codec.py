@@ -48,6 +48,21 @@ def test_a_stored_response_comes_back_as_it_was(key: bytes, response: StoredResp
     assert codec.decode_variant(key, codec.encode_variant(key, response)) == response
 
 
+@pytest.mark.parametrize(
+    ("fields", "selecting", "name"), [(512, 64, 256), (513, 64, 256), (512, 65, 256), (1, 1, 257)]
+)
+def test_what_could_not_be_read_again_is_never_written(
+    fields: int, selecting: int, name: int
+) -> None:
+    response = replace(
+        WHOLE,
+        fields=Fields(((b"n" * name, b"v"),) * fields),
+        selecting=tuple((b"%02d" % number, None) for number in range(selecting)),
+    )
+    read = codec.decode_variant(KEY, codec.encode_variant(KEY, response))
+    assert codec.holds(response) == (read == response) == (fields + selecting + name == 832)
+
+
 @given(response=RESPONSES, other=st.binary(max_size=50))
 def test_a_value_of_another_key_is_a_miss(response: StoredResponse, other: bytes) -> None:
     value = codec.encode_variant(KEY, response)

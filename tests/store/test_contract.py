@@ -47,6 +47,20 @@ async def test_what_was_found_can_be_looked_at_again_at_once(store: Store) -> No
     assert store.look(b"something else") is None
 
 
+async def test_a_response_with_more_fields_than_a_store_takes_is_there_whole_or_not(
+    store: Store,
+) -> None:
+    many = tuple((b"x-%d" % number, b"v") for number in range(600))
+    response = replace(stored(A), fields=stored(A).fields.plus(many))
+    await put(store, KEY, response, b"body")
+    resource = await found(store, KEY)
+    assert resource is None or resource.variants[0].fields == response.fields
+    again = await put(store, KEY, stored(A), b"body")
+    resource = await found(store, KEY)
+    assert resource is not None
+    assert resource.variants == (again,)
+
+
 async def test_leaving_a_writer_without_commit_leaves_nothing(store: Store) -> None:
     writer = store.writer(KEY, None, 64)
     assert writer is not None

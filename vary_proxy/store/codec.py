@@ -31,9 +31,13 @@ _SUM = 8
 _HEAD = 1 + _SUM
 _BLOCK_HEAD = struct.Struct(">BIi")  # version, CRC-32, length
 
+_MOST_FIELDS = 512
+_MOST_SELECTING = 64
+_LONGEST_NAME = 256
+
 Key = Annotated[bytes, msgspec.Meta(max_length=1 << 16)]
 Size = Annotated[int, msgspec.Meta(ge=0, le=1 << 50)]
-Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=256)]
+Name = Annotated[bytes, msgspec.Meta(min_length=1, max_length=_LONGEST_NAME)]
 Value = Annotated[bytes, msgspec.Meta(max_length=1 << 18)]
 Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST, max_length=DIGEST)]
 Token = Annotated[bytes, msgspec.Meta(min_length=TOKEN, max_length=TOKEN)]
@@ -44,10 +48,10 @@ class _Variant(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     key: Key
     status: Annotated[int, msgspec.Meta(ge=200, le=599)]
     reason: Annotated[bytes, msgspec.Meta(max_length=1024)]
-    fields: Annotated[list[tuple[Name, Value]], msgspec.Meta(max_length=512)]
+    fields: Annotated[list[tuple[Name, Value]], msgspec.Meta(max_length=_MOST_FIELDS)]
     digest: Digest
     length: Size
-    selecting: Annotated[list[tuple[Name, Value | None]], msgspec.Meta(max_length=64)]
+    selecting: Annotated[list[tuple[Name, Value | None]], msgspec.Meta(max_length=_MOST_SELECTING)]
     born: float
     received: float
     part: tuple[Size, Size | None] | None
@@ -109,6 +113,14 @@ _RecordT = TypeVar("_RecordT")
 _AUTHORIZED, _STALE, _BARE_304, _SPARSE = 1, 2, 4, 8
 _NAMES = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z\n]*")  # lower-case tokens, joined by line feeds
 _BROKEN = re.compile(rb"[\r\n\0]")
+
+
+def holds(stored: StoredResponse) -> bool:
+    """True when *stored* is within what one value may hold, and so can be decoded again."""
+    fields, selecting = stored.fields.items, stored.selecting
+    if len(fields) > _MOST_FIELDS or len(selecting) > _MOST_SELECTING:
+        return False
+    return all(len(name) <= _LONGEST_NAME for name, _ in (*fields, *selecting))
 
 
 def encode_variant(key: bytes, stored: StoredResponse) -> bytes:

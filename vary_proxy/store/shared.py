@@ -109,10 +109,13 @@ class SharedStore:
     ) -> Resource | None:
         """Make *stored* visible, unless its resource was purged since *start* was found.
 
-        Its body is the one *written*, or has long been here. What the resource is now.
+        Its body is the one *written*, or has long been here. What the resource is now; None when
+        *stored* was not taken, which may be for more fields than a value holds.
         """
 
         def edit(resource: Resource) -> Resource | None:
+            if not codec.holds(stored):
+                return None
             return variants.joined(resource, stored, max_variants, self._clock())
 
         return await self.rows.edit(key, edit, start, stored.body, written)
