@@ -143,3 +143,44 @@ def test_the_vary_of_a_preflight_joins_what_is_there() -> None:
         b"origin, Access-Control-Request-Headers, Access-Control-Request-Method",
     )
     assert edge.declaring(Fields(), STAR.preflight_vary) == Fields()
+
+
+ASKED = {b"access-control-request-headers", b"access-control-request-method"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "header", "shown_not"),
+    [
+        pytest.param(CorsMode.PASSTHROUGH, OriginHeader.AUTO, set(), id="all of them are shown"),
+        pytest.param(CorsMode.PASSTHROUGH, OriginHeader.FORWARD, set(), id="and so here"),
+        pytest.param(CorsMode.PASSTHROUGH, OriginHeader.STRIP, {b"origin"}, id="stripped"),
+        pytest.param(CorsMode.FILL, OriginHeader.INJECT, {b"origin"}, id="another is shown"),
+        pytest.param(CorsMode.OVERRIDE, OriginHeader.AUTO, ASKED | {b"origin"}, id="the rule owns"),
+        pytest.param(CorsMode.OVERRIDE, OriginHeader.FORWARD, ASKED, id="owns, and shows"),
+        pytest.param(CorsMode.OVERRIDE, OriginHeader.STRIP, ASKED | {b"origin"}, id="owns, strips"),
+    ],
+)
+def test_what_the_origin_is_not_shown_selects_nothing(
+    mode: CorsMode, header: OriginHeader, shown_not: set[bytes]
+) -> None:
+    assert edge.unselecting(rule(mode, LIST, origin_header=header)) == shown_not
+
+
+def test_where_a_rule_owns_cors_without_a_policy_only_the_family_goes() -> None:
+    said = Fields(((b"access-control-allow-origin", b"*"), (b"timing-allow-origin", b"*")))
+    assert edge.received(rule(CorsMode.OVERRIDE), said) == Fields(said.items[1:])
+    assert edge.received(rule(CorsMode.OVERRIDE, LIST), said) == Fields()
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        pytest.param(b"Origin", None, id="nothing is left"),
+        pytest.param(b"Accept, Origin", b"Accept", id="some is"),
+        pytest.param(b"*", b"*", id="a star stays"),
+        pytest.param(b"Accept", b"Accept", id="nothing goes"),
+    ],
+)
+def test_what_becomes_of_vary_where_a_rule_owns_cors(said: bytes, kept: bytes | None) -> None:
+    received = edge.received(rule(CorsMode.OVERRIDE, LIST), Fields(((b"vary", said),)))
+    assert received.combined(b"vary") == kept

@@ -120,3 +120,9 @@ def test_3_4_parts_that_make_the_whole_become_a_200():
 def test_there_is_no_neighbour_where_nothing_is_stored():
     assert parts.neighbour(None, part(0, 5)) is None
     assert parts.neighbour(Resource((part(5, 5),)), stored(etag=b'"1"')) is None
+
+
+def test_of_parts_that_begin_alike_the_first_named_comes_first():
+    one, other = (stored(206, part=Part(5, 99), etag=b'"1"', length=n) for n in (5, 20))
+    assert parts.in_order(one, other) == (one, other)
+    assert parts.in_order(other, one) == (other, one)
