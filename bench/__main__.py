@@ -23,7 +23,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench import report, servers
-from bench.load import Measure, check, drive
+from bench.load import Measure, check, crowd, drive
 from bench.processes import Process, free_port
 from bench.scenarios import BY_NAME, SCENARIOS, Scenario
 
@@ -106,7 +106,9 @@ def _rounds(
 
 def _warm(scenario: Scenario, server: Process, origin: Process) -> None:
     """Have everything stored that is to be a hit, the slow first requests behind us."""
-    if scenario.method == "GET" and scenario.unique < 1 and scenario.path != "/pass/":
+    if scenario.crowd:
+        crowd(server, 0, "all")
+    elif scenario.method == "GET" and scenario.unique < 1 and scenario.path != "/pass/":
         whole = replace(scenario, fields="", unique=0.0, status=200)
         for _ in range(15):
             if drive(whole, server, origin, 1).origin_share < _HITS_ONLY:

@@ -44,7 +44,7 @@ local function fields()
       table.insert(lines, 'sec-ch-ua-platform: "Windows"')
    end
    if crossing then
-      local site = "https://site-" .. math.random(origins) .. ".example"
+      local site = "https://site-" .. math.random(origins) .. ".sites.example"
       table.insert(lines, "Origin: " .. site)
       table.insert(lines, "Sec-Fetch-Mode: cors")
    else

@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from bench.scenarios import Scenario
 from bench.servers import LOAD_CORE, program
 
 HEADS = Path(__file__).with_name("heads.lua")
+SEED = "7"  # every server and every round is asked the same
+_ALL = 180.0  # seconds in which a crowd can ask for everything
 _GRACE = 30.0  # seconds beyond its time after which wrk is given up
 
 
@@ -45,7 +48,8 @@ class Measure:
 def drive(scenario: Scenario, server: Process, origin: Process, seconds: int) -> Measure:
     """Ask *server* as *scenario* says, for *seconds*. Raises Wrong for answers that are not due."""
     asked, used = asked_of(origin), server.cpu()
-    result = _wrk(scenario, server, origin, seconds)
+    ask = _crowd if scenario.crowd else _wrk
+    result = ask(scenario, server, origin, seconds)
     used = server.cpu() - used
     asked = asked_of(origin) - asked - 1  # the question itself is one
     if result["bad_status"] or result["broken"] or not result["requests"]:
@@ -75,6 +79,18 @@ def _wrk(scenario: Scenario, server: Process, origin: Process, seconds: int) -> 
     return parse(done.stdout) if done.returncode == 0 else _fail(done.stderr)
 
 
+def _crowd(scenario: Scenario, server: Process, origin: Process, seconds: int) -> dict[str, int]:
+    return crowd(server, seconds)
+
+
+def crowd(server: Process, seconds: int, *more: str) -> dict[str, int]:
+    command = [sys.executable, "-m", "bench.crowd", str(server.port), str(seconds), SEED, *more]
+    done = subprocess.run(
+        pinned(LOAD_CORE, command), capture_output=True, text=True, timeout=_ALL, check=False
+    )
+    return parse(done.stdout) if done.returncode == 0 else _fail(done.stderr)
+
+
 def _fail(said: str) -> dict[str, int]:
     raise Wrong(f"wrk failed: {said}")
 
@@ -89,7 +105,7 @@ def _environment(scenario: Scenario, origin: Process) -> dict[str, str]:
         "BENCH_ORIGIN_ALWAYS": "1" if scenario.origin_always else "0",
         "BENCH_FIELDS": _fields(scenario, origin),
         "BENCH_RUN": f"{time.time_ns():x}",
-        "BENCH_SEED": "7",  # every server and every round is asked the same
+        "BENCH_SEED": SEED,
     }
 
 
@@ -114,7 +130,7 @@ def check(scenario: Scenario, server: Process, origin: Process) -> None:
     lines = _fields(scenario, origin).split("\r\n")[:-1]
     fields = {line.partition(": ")[0]: line.partition(": ")[2] for line in lines}
     if scenario.origin_always:
-        fields["Origin"] = "https://site-1.example"
+        fields["Origin"] = "https://site-1.sites.example"
     for _ in range(2):  # a Range may be passed on before the whole is stored
         status, _, _ = get(server, f"{scenario.path}1", scenario.method, fields)
     if status != scenario.status:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 OBJECTS = 1000
 ORIGINS = 8  # that ask, where a rule answers each by its name
+MANY_ORIGINS = 1000
 _PREFLIGHT = (
     "Access-Control-Request-Method: PUT\r\n"
     "Access-Control-Request-Headers: content-type,x-amz-date\r\n"
@@ -28,6 +29,7 @@ class Scenario:
     fields: str = ""  # lines that end in CRLF; %ETAG% stands for the object's
     connections: int = 64
     status: int = 200
+    crowd: bool = False  # asked by bench/crowd.py, not by wrk
     logged: bool = False  # asks the servers that write an access log
     targets: Mapping[str, float] = field(default_factory=dict)
     beside: str = ""  # the scenario of our own that ``targets["itself"]`` is about
@@ -72,7 +74,22 @@ SCENARIOS = (
         targets={"itself": 1.1},
         beside="hit-1k",
     ),
+    Scenario(
+        "origins-1000",
+        "hit, 1 KiB, 1 000 origins allowed by a pattern",
+        "/many/",
+        origins=MANY_ORIGINS,
+        origin_always=True,
+        targets={"itself": 1.1},
+        beside="hit-1k",
+    ),
     Scenario("hits-95", "95 % hits, 1 KiB", unique=0.05, targets={"nginx": 1.0}),
+    Scenario(
+        "crowd",
+        "hits of 200 browsers, 10 000 objects, 10 requests a connection",
+        crowd=True,
+        targets={"nginx": 1.0},
+    ),
     Scenario("connections", "hit, 1 KiB, 256 connections", connections=256),
     Scenario("logged", "hit, 1 KiB, JSON access log", logged=True, targets={"nginx": 1.2}),
     Scenario("pass", "uncacheable, 1 KiB, passed", "/pass/"),

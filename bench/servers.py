@@ -17,7 +17,7 @@ from bench.scenarios import ORIGINS
 
 SERVER_CORE, LOAD_CORE = 0, 1
 FILES = {"1k": 1024, "64k": 64 * 1024, "1m": 1024 * 1024}
-SITES = [f"https://site-{number + 1}.example" for number in range(ORIGINS)]
+SITES = [f"https://site-{number + 1}.sites.example" for number in range(ORIGINS)]
 
 _NGINX = """
 worker_processes 1; daemon off; pid {dir}/pid; error_log {dir}/error.log crit;
@@ -37,13 +37,14 @@ _ORIGIN = """
   location /64k/ {{ include {dir}/open; include {dir}/fresh; try_files /64k =404; }}
   location /1m/ {{ include {dir}/open; include {dir}/fresh; try_files /1m =404; }}
   location /cors/ {{ include {dir}/fresh; try_files /1k =404; }}
+  location /many/ {{ include {dir}/fresh; try_files /1k =404; }}
   location /pass/ {{ include {dir}/open; add_header Cache-Control no-store; try_files /1k =404; }}
   location /status {{ stub_status; }}
 """
 _CACHE = """
   upstream origin {{ server 127.0.0.1:{origin}; keepalive 64; keepalive_requests 1000000000; }}
   proxy_cache_path {dir}/cache levels=1:2 keys_zone=cache:64m max_size=2g inactive=1h;
-  map $http_origin $allowed {{ default ""; ~^https://site-[0-9]+\\.example$ $http_origin; }}
+  map $http_origin $allowed {{ default ""; ~^https://site-[0-9]+\\.sites\\.example$ $http_origin; }}
   log_format json escape=json '{{"time":"$time_iso8601","client":"$remote_addr",'
     '"method":"$request_method","host":"$host","path":"$request_uri","status":$status,'
     '"bytes":$body_bytes_sent,"seconds":$request_time,"cache":"$upstream_cache_status",'
@@ -69,14 +70,21 @@ _PROXY_PASS = """
     add_header Vary Origin;
     proxy_pass http://origin;
   }}
+  location /many/ {{
+    add_header Access-Control-Allow-Origin $allowed;
+    add_header Access-Control-Allow-Credentials true;
+    add_header Vary Origin;
+    proxy_pass http://origin;
+  }}
 """
 _VCL = """vcl 4.1;
 backend origin { .host = "127.0.0.1"; .port = "%d"; }
 sub vcl_recv {
+  unset req.http.Cookie;
   if (req.method == "OPTIONS" && req.url ~ "^/cors/") { return (synth(204)); }
 }
 sub allow {
-  if (req.http.Origin ~ "^https://site-[0-9]+\\.example$") {
+  if (req.http.Origin ~ "^https://site-[0-9]+\\.sites\\.example$") {
     set resp.http.Access-Control-Allow-Origin = req.http.Origin;
     set resp.http.Access-Control-Allow-Credentials = "true";
   }
@@ -92,7 +100,7 @@ sub vcl_synth {
   }
 }
 sub vcl_deliver {
-  if (req.url ~ "^/cors/") { call allow; set resp.http.Vary = "Origin"; }
+  if (req.url ~ "^/(cors|many)/") { call allow; set resp.http.Vary = "Origin"; }
 }
 """
 _RULES = """version: 1
@@ -106,7 +114,11 @@ cors:
     headers: [Content-Type, X-Amz-Date]
     credentials: true
     max_age: 2h
+  many:
+    origins: ['~https://site-[0-9]+\\.sites\\.example']
+    credentials: true
 rules:
+  - {{name: many, match: {{path: "/many/**"}}, cors: {{policy: many, mode: override}}}}
   - {{name: edge, match: {{path: "/cors/**"}}, cors: {{policy: sites, mode: override}},
      preflight: synthesize}}
 log: {{format: json, access: {access}}}

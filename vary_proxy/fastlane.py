@@ -149,6 +149,8 @@ class FastLane:
         client: str,
     ) -> int:
         """As ``take``, for a *form* that nothing is known for."""
+        if self._views.recall(form, origin, first):
+            return self.take(data, out, scheme=form[0], client=client)
         scheme, *keys = form
         key = b"".join(keys)
         found = read(key, origin)

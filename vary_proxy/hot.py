@@ -25,9 +25,11 @@ from vary_proxy.hotjudges import ALLOWED, Judge
 from vary_proxy.store.slot import Slot
 
 LARGEST = 4 << 20  # bytes of a body that is handed to a connection at once
-_MOST_HELD = 12288  # answers in all
+_MOST_HELD = 65536  # answers in all
 _ROOM = 8192  # bytes that an answer takes at most, with the view of it
 _MOST_ANSWERS = 64  # for one of them
+_OF_LATE = 10.0  # seconds for which an answer that was given is not the one to go
+_LOOKS = 16
 _MOST_EDGES = 1024  # answers that rules give by themselves
 
 # Fields that change what is answered beyond selecting a variant; a request with one of the
@@ -274,8 +276,18 @@ class Hot:
         self._held += values not in line.answers
         line.answers[values] = answer
         while self._held > self.most or len(self._lines) > self.most:
-            _, oldest = self._lines.popitem(last=False)
-            self._held -= len(oldest.answers)
+            self._evict()
+
+    def _evict(self) -> None:
+        """Let the oldest line go that was not asked for of late; of a few, the last."""
+        recent = self._clock() - _OF_LATE
+        for _ in range(_LOOKS):
+            name, oldest = next(iter(self._lines.items()))
+            if all(known.used < recent for known in oldest.answers.values()):
+                break
+            self._lines.move_to_end(name)
+        _, oldest = self._lines.popitem(last=False)
+        self._held -= len(oldest.answers)
 
 
 def _echoes(line: Line, request: Request) -> bool:

@@ -48,6 +48,11 @@ class Answer:
             Reply(status, reply.fields, record=record) for status in (reply.status, 304, 206)
         )
 
+    @property
+    def used(self) -> float:
+        """When it was given last, to a second; 0.0: never."""
+        return max(head.until for head in (self.whole, self.unchanged, self.part) if head)
+
 
 class Line:
     """All answers known for one first line and Host, by the values of ``names``.

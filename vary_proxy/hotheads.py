@@ -79,7 +79,7 @@ class Edge(Made):
     slot = Slot(None)
     resource = None
     key = b""
-    born = ends = 0.0
+    born = ends = used = 0.0
 
     def __init__(self, policy: Policy, reply: Reply, *, echoes: bool) -> None:
         fields = reply.fields.replaced(b"date", DATE)

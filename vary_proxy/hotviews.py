@@ -13,7 +13,6 @@ Those who only count are told once a second how often each shot was given.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 from vary_proxy.core.message import Request
@@ -75,22 +74,27 @@ class Shot(_Warm):
             self.wire, self.after = before, after + self.content
 
 
-Shots = OrderedDict[bytes, Shot]  # by the first line
+Shots = dict[bytes, Shot]  # by the first line
 
 
 class Views:
-    """*clock* gives Unix seconds."""
+    """*clock* gives Unix seconds.
+
+    There are two generations: what is asked for again after the younger began moves into it,
+    and when that is full the elder is dropped.
+    """
 
     def __init__(self, hot: Hot, observers: Observers, clock: Callable[[], float]) -> None:
         self._hot = hot
         self._observers = observers
         self._clock = clock
-        self._forms: OrderedDict[Form, Shots] = OrderedDict()
-        self._held = 0  # shots in all forms
+        self._young: dict[Form, Shots] = {}
+        self._elder: dict[Form, Shots] = {}
+        self._held = 0  # shots among the young
         self.judges: list[Judge] = []  # of answers that are held
         self._counted: list[Shot] = []
         self._timer: asyncio.TimerHandle | None = None
-        self.find = self._forms.get
+        self.find = self._young.get
 
     def keep(
         self,
@@ -109,19 +113,29 @@ class Views:
             origin = line.judge[origin]
             if all(line.judge is not judge for judge in self.judges):
                 self.judges.append(line.judge)
-        if origin is not None:
-            form = (*form, origin)
-        shots = self._forms.get(form)
-        if shots is None:
-            shots = self._forms[form] = OrderedDict()
+        name = form if origin is None else (*form, origin)
+        self._put(name, first, _shot(given, line, found, request))
+
+    def _put(self, name: Form, first: bytes, shot: Shot) -> None:
+        if self._held >= _FORMS // 2 * self._hot.most:
+            self._elder = dict(self._young)
+            self._young.clear()
+            self._held = 0
+        shots = self._young.setdefault(name, {})
         self._held += first not in shots
-        shots[first] = _shot(given, line, found, request)
-        while self._held > _FORMS * self._hot.most:
-            oldest, shots = next(iter(self._forms.items()))
-            shots.popitem(last=False)
-            self._held -= 1
-            if not shots:
-                del self._forms[oldest]
+        shots[first] = shot
+
+    def recall(self, form: Form, origin: bytes | None, first: bytes) -> bool:
+        """Whether there is an elder shot; it is among the young now."""
+        names = [form]
+        if origin is not None:
+            names = [(*form, one) for one in (*[judge[origin] for judge in self.judges], origin)]
+        for name in names:
+            shot = self._elder.get(name, {}).pop(first, None)
+            if shot is not None:
+                self._put(name, first, shot)
+                return True
+        return False
 
     def renewed(self, shots: Shots, first: bytes) -> Shot | None:
         """The shot for *first*, up to date; None where there is none any more."""
@@ -131,13 +145,15 @@ class Views:
             return shot
         given = self._hot.answer(shot.line, shot.found)
         if given is None or given.length > LARGEST:
+            del shots[first]
+            self._held -= 1
             return None
         shots[first] = _shot(given, shot.line, shot.found, shot.request)
         return shots[first]
 
     def stepped_back(self) -> None:
         """The clock was: nothing is right until it has been made anew."""
-        for shots in self._forms.values():
+        for shots in (*self._young.values(), *self._elder.values()):
             for shot in shots.values():
                 shot.until = 0.0
 
@@ -161,7 +177,8 @@ class Views:
 
     def forget(self) -> None:
         self.settle()
-        self._forms.clear()
+        self._young.clear()
+        self._elder.clear()
         self.judges.clear()
         self._held = 0
 

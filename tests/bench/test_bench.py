@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 
 import pytest
 
-from bench import report, servers
+from bench import crowd, report, servers
 from bench.load import Measure, Wrong, parse
 from bench.processes import read_stat, tree
 from bench.scenarios import BY_NAME, SCENARIOS
@@ -78,6 +80,31 @@ def test_a_scenario_without_its_peers_has_dashes():
 
 def test_every_scenario_names_a_file_of_the_origin_and_peers_that_are_there():
     for one in SCENARIOS:
-        assert one.path.strip("/") in {*servers.FILES, "cors", "pass"}
+        assert one.path.strip("/") in {*servers.FILES, "cors", "many", "pass"}
         assert set(one.targets) <= {*report.PEERS, "itself"}
         assert one.beside in {"", *BY_NAME}
+
+
+def test_a_crowd_is_of_many_browsers_and_is_answered():
+    async def answered(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                asked.append(head)
+                writer.write(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nok')
+        writer.close()
+
+    async def served():
+        server = await asyncio.start_server(answered, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        found = await asyncio.to_thread(crowd.main, port, 0.5, 7, False)
+        server.close()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+        return found
+
+    asked: list[bytes] = []
+    found = asyncio.run(served())
+    assert found["requests"] > 100
+    assert not found["bad_status"]
+    assert len({head.partition(b"\r\nUser-Agent: ")[2][:120] for head in asked}) > 20
+    assert any(b'\r\nIf-None-Match: "a"\r\n' in head for head in asked)
+    assert any(b"\r\nCookie: session=" in head for head in asked)

@@ -697,3 +697,20 @@ def test_a_grammar_of_heads_gets_the_same_bytes_on_both_lanes() -> None:
         if left:
             loop.run_until_complete(asyncio.wait(left))
         loop.close()
+
+
+async def test_what_is_asked_for_again_outlives_what_is_not(pair: Pair) -> None:
+    hot, lane = pair.apps[0].hot, pair.apps[0].server._lane
+    assert lane is not None
+    hot.most = 8
+    for _ in range(3):
+        await pair.both(get("/popular"), apart=True)
+    for number in range(60):
+        for _ in range(3):
+            await pair.both(get(f"/rare/{number}"), apart=True)
+        assert await long_ways(pair, get("/popular")) == 0
+        pair.clock.now += 1
+    assert hot._held <= 8
+    assert hot.find(b"http", b"edge.example", b"GET /rare/1 HTTP/1.1") is None
+    views = lane._views
+    assert sum(map(len, views._young.values())) + sum(map(len, views._elder.values())) <= 4 * 8

@@ -45,6 +45,7 @@ class Connection(RequestHandler):
             loop=loop,
             keepalive_timeout=options.idle_timeout,
             lingering_time=0.0,
+            tcp_keepalive=False,  # idle and write timeouts end sooner than the kernel would ask
             access_log=cast(Any, None),
         )
         self._parser = cast(Any, NO_PARSER)
