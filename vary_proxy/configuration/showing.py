@@ -140,7 +140,7 @@ def _written(value: Any, hint: Any, path: str, private: frozenset[str]) -> Any:
             item = base.__args__[1]
             return {key: _entry(key, one, item, path, private) for key, one in value.items()}
         case _:
-            return _scalar(value, kind)
+            return scalar(value, kind)
 
 
 def _is_in(path: str, private: frozenset[str]) -> bool:
@@ -154,7 +154,8 @@ def _entry(key: str, value: Any, hint: Any, path: str, private: frozenset[str]) 
     return _written(value, hint, here, private)
 
 
-def _scalar(value: Any, kind: str) -> Any:
+def scalar(value: Any, kind: str) -> Any:
+    """*value*, of this *kind*, as it is written in a file."""
     if value is None:
         return "off"
     if kind == "secret":
