@@ -156,8 +156,7 @@ class Exchange:
                     return reply
                 return await self._fetch(walk, ask, wanted, "uri-miss")
             case reuse.Validate(stored, reason):
-                ask = replace(ask, candidates=(stored,), stale=stored)
-                return await self._fetch(walk, ask, wanted, reason)
+                return await self._fetch(walk, ask.validating(stored), wanted, reason)
             case reuse.Forward(reason, siblings, part):
                 if resource is not None:
                     filling = bool(siblings) and self._fetcher.vouching.fills(policy.origin)

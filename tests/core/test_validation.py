@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.core.given import NOW, date, fields, request, response, stored
 from vary_proxy.core import validation
-from vary_proxy.core.stored import Part
+from vary_proxy.core.message import Fields
+from vary_proxy.core.stored import Body, Part, StoredResponse
 
 MODIFIED = date(-3600)
 
@@ -289,3 +292,24 @@ def test_4_3_5_what_a_head_has_in_common_with_what_is_stored(have, said, shared)
 
 def test_what_a_client_makes_conditional_is_not_asked_so():
     assert {b"if-none-match", b"if-modified-since"} == validation.CLIENT_CONDITIONS
+
+
+def test_a_304_leaves_all_that_it_says_nothing_of() -> None:
+    held = StoredResponse(
+        status=203,
+        fields=Fields(((b"etag", b'"1"'), (b"x", b"y"))),
+        body=Body(b"d" * 20, 7),
+        selecting=((b"origin", None),),
+        born=1.0,
+        received=2.0,
+        reason=b"Odd",
+        part=Part(1, 9),
+        authorized=True,
+        stale=True,
+        bare_304=True,
+        sparse=True,
+        keep=5.0,
+    )
+    fresh = validation.freshen(held, Fields(), held.selecting, 50.0, 50.0)
+    assert fresh == replace(held, born=50.0, received=50.0, stale=False)
+    assert fresh.keep == held.keep

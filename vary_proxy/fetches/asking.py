@@ -52,6 +52,20 @@ class Ask:
         value = None if exact else cors.key_value(self.policy.cors, key, self.request)
         return keys.select((*names, *self.names), self.request.fields, value, exact_origin=exact)
 
+    def validating(self, stored: StoredResponse) -> Ask:
+        """Whether *stored* still holds: the question of who has asked for nothing else yet."""
+        return Ask(
+            self.request,
+            self.policy,
+            self.key,
+            self.names,
+            self.trusted,
+            (stored,),
+            stale=stored,
+            interim=self.interim,
+            resource=self.resource,
+        )
+
     def anew(self) -> Ask:
         """The same question, with nothing to validate."""
         return replace(self, candidates=(), filling=False)

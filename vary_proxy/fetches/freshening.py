@@ -67,7 +67,7 @@ class Freshener:
         cookies = fresh.directives.public or ask.policy.cache.store_set_cookie
         if b"set-cookie" in head.fields and not cookies:
             left = left.without({b"set-cookie"})
-        return fresh, replace(fresh, fields=left)
+        return fresh, fresh if left is fresh.fields else replace(fresh, fields=left)
 
     def _may_fill(self, ask: Ask, head: Response, sibling: StoredResponse) -> bool:
         """False when a 304 without CORS fields may be a bare one rather than a refusal."""

@@ -59,7 +59,9 @@ class Continued(Layer):
         except OriginFailure as failure:
             self.failed(failure)
             raise
-        if request.method != b"GET" or body is not None or at_hand(response) is not None:
+        if not response.length or request.method != b"GET" or body is not None:
+            return response
+        if at_hand(response) is not None:
             return response
         extent = _extent(response)
         return response if extent is None else _Continuing(self, request, response, extent)

@@ -8,6 +8,7 @@ there pushes nothing out. Least recently used goes first.
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import chain
 
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.store import tags
@@ -113,8 +114,9 @@ def fields_cost(stored: StoredResponse, each: int) -> int:
 
     The selecting values count too: a client may make them as long as a head may be.
     """
-    told = sum(len(name) + len(value) + each for name, value in stored.fields.items)
-    return told + sum(len(value) for _, value in stored.selecting if value is not None)
+    items = stored.fields.items
+    told = each * len(items) + sum(map(len, chain.from_iterable(items)))
+    return told + sum([len(value) for _, value in stored.selecting if value])
 
 
 def _tags(resource: Resource) -> set[bytes]:
