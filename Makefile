@@ -22,7 +22,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test image-test conformance soak judge fuzz audit bench lint format clean system
+.PHONY: help run test image-test conformance soak judge fuzz desync audit bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,10 @@ fuzz: $(DEV) ## every parser, a minute a target (ARGS="--seconds 1200 --jobs 4")
 	$(BIN)/python -m tests.hold.fuzz_parsers $(ARGS)
 	$(BIN)/python -m tests.hold.fuzz_coverage $(ARGS)
 	$(BIN)/python -m tests.hold.fuzz_grammars $(ARGS)
+
+desync: $(DEV) ## thousands of odd requests before real servers of all kinds (ARGS="--count 9000")
+	@PROGRAMS='nginx:nginx-light:nginx haproxy:haproxy:haproxy node:nodejs:node varnishd:varnish:varnish' $(SETUP) system
+	$(BIN)/python -m tests.hold.desyncing $(ARGS)
 
 audit: $(DEV) ## known vulnerabilities in what users install, by PyPI's advisories, else OSV's
 	@$(SETUP) pip -e '.[dev,audit]'

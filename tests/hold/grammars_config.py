@@ -33,7 +33,7 @@ SAMPLES: dict[str, tuple[Any, ...]] = {
     ),
     "size": ("64KiB", "1MiB", "5GiB", 100, "0", "7B", "1.5MiB", "0.1KiB", 65537, "2TiB"),
     "positive": (1, 3, 100, "007"),
-    "share": ("0.1", 0, 1, "0.000001", "0.25", "1.0"),
+    "share": (0.1, 0, 1, 0.25, 1.0, 0.000001),
     "workers": ("auto", 1, 4),
     "network": ("10.0.0.0/8", "127.0.0.1", "::1", "fd00::/8"),
     "address": (":8080", "127.0.0.1:81", "[::1]:82", "unix:/run/a b.sock", "*:83", "a.example:84"),
@@ -229,6 +229,8 @@ class Writer:
         return mark + self.scalar(found)
 
     def scalar(self, found: Any) -> str:
+        if isinstance(found, float):
+            return f"{found:f}"
         if not isinstance(found, str):
             return json.dumps(found)
         ways = [json.dumps(found), json.dumps(found)]

@@ -192,14 +192,23 @@ def _framed(read: Read, rest: bytes) -> Read | None:
 
 def _chunks(data: bytes) -> tuple[bytes, bool]:
     """The content of *data*, and whether it is one plain chunked body exactly."""
+    try:
+        content, rest = dechunked(data)
+    except ValueError:
+        return b"", False
+    return content, not rest
+
+
+def dechunked(data: bytes) -> tuple[bytes, bytes]:
+    """The content of a plain chunked body, and what follows it. Raises ValueError."""
     content = b""
     while True:
         size, mark, data = data.partition(b"\r\n")
         if not mark or not re.fullmatch(rb"[0-9a-f]+", size):
-            return content, False
+            raise ValueError("no size")
         count = int(size, 16)
         content, end, data = content + data[:count], data[count : count + 2], data[count + 2 :]
         if end != b"\r\n":
-            return content, False
+            raise ValueError("a chunk is not as long as it says")
         if not count:
-            return content, not data
+            return content, data

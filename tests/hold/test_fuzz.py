@@ -58,7 +58,7 @@ def first_length(lines: tuple[bytes, ...]) -> int:
 
 def any_size(line: bytes) -> int:
     try:
-        return int(line.split(b";")[0], 16)
+        return abs(int(line.split(b";")[0], 16))  # a negative one would never end
     except ValueError:
         raise framing._broken() from None
 
