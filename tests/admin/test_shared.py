@@ -10,15 +10,13 @@ from typing import Any
 import pytest
 
 from tests.admin.conftest import ADMIN, LETS_IN, Origin, Proxy, Start
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 from vary_proxy import config
 from vary_proxy.app import App
 
@@ -85,10 +85,8 @@ async def origin() -> AsyncIterator[Origin]:
 
 @pytest.fixture
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path)) as server:
+        yield server
 
 
 def text(origin: Origin, redis: RedisServer, more: str = "", store: str = "") -> str:

