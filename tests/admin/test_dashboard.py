@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 from playwright.async_api import Page, expect
 
 from tests.admin.conftest import TOKEN, Origin, Proxy, Start
@@ -91,6 +92,18 @@ async def test_it_follows_what_happens(page: Page, proxy: Proxy, origin: Origin)
     await expect(page.locator("#state")).to_have_text("draining", timeout=PATIENCE)
     await proxy.app.close()
     await expect(page.locator("#state")).to_have_text("not reached", timeout=PATIENCE)
+
+
+async def test_it_says_first_that_an_origin_fails(page: Page, proxy: Proxy, origin: Origin) -> None:
+    async def fails(request: web.Request) -> web.StreamResponse:
+        return web.Response(status=500)
+
+    origin.handler = fails
+    for at in range(3):
+        await proxy.get(f"/{at}")
+    await opened(page, proxy)
+    said = "In the last minute 3 of 23 requests failed (5xx); origins that have failed: "
+    await expect(page.locator("#verdict")).to_contain_text(said, timeout=PATIENCE)
 
 
 async def test_the_vary_matrix(page: Page, proxy: Proxy, origin: Origin) -> None:

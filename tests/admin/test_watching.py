@@ -20,6 +20,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
 from tests.lifecycle.command import Command, free_ports, get, letters
@@ -314,6 +315,28 @@ async def test_top_names_hits_origins_and_who_is_blocked(
     assert re.search(r"media .* 1 +0 ", out)
     assert await asyncio.to_thread(status, ["top", "--once", "--json", "--admin", proxy.admin]) == 0
     assert json.loads(capsys.readouterr().out)["workers"] == 1
+
+
+async def test_top_says_first_that_an_origin_fails(
+    proxy: Proxy,
+    origin: Origin,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def hangs_up(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    origin.handler = hangs_up
+    monkeypatch.setenv("VARY_PROXY_ADMIN_TOKEN", TOKEN)
+    for at in range(3):
+        assert (await proxy.get(f"/{at}", origin="https://a.example")).status == 502
+    proxy.clock.now += 2
+    assert await asyncio.to_thread(status, ["top", "--admin", proxy.admin]) == 0
+    out = capsys.readouterr().out
+    assert "3 of 3 requests failed (5xx); origins that have failed: " in out
+    assert "CORS blocks" not in out  # nobody has judged who asks
 
 
 def test_the_picture_fits_the_terminal() -> None:

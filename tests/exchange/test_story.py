@@ -130,6 +130,13 @@ async def test_an_unreachable_origin_is_our_502_with_the_paths_vary(edge: Edge) 
     assert reply["proxy-status"] == b"vary-proxy; error=connection_refused"
 
 
+async def test_no_origin_is_blocked_by_an_error_of_ours(edge: Edge) -> None:
+    """Who may read it is the origin's to say, and the origin said nothing."""
+    edge.origin.fails()
+    reply = await edge.get("/x", origin=A)
+    assert (reply.status, reply.record.cors, reply.record.cors_reason) == (502, "", "")
+
+
 async def test_one_304_with_cors_fields_does_not_vouch_for_another_resource(edge: Edge) -> None:
     edge.origin.replies(200, cache_control=b"max-age=60", etag=b'"1"', acao=A, body=b"x")
     await edge.get("/s3.png", origin=A)

@@ -23,6 +23,7 @@ def lines(told: dict[str, Any], where: str, width: int) -> list[Line]:
     made: list[Line] = [
         (_HEADING, _headline(told, where)),
         ("", _sentence(told, recent)),
+        *_failing(told, recent),
         *_who(told),
         ("", ""),
         *_rates(told, recent, width),
@@ -75,6 +76,15 @@ def _sentence(told: dict[str, Any], recent: _Recent) -> str:
         f"Last {recent.seconds} s: the cache answered {share(cached, requests)} of "
         f"{requests:.0f} requests; origins were asked {recent.total(5):.0f} times."
     )
+
+
+def _failing(told: dict[str, Any], recent: _Recent) -> list[Line]:
+    errors, requests = recent.total(3), recent.total(1)
+    if not errors:
+        return []
+    names = [one["origin"] for one in told["origins"] if one["failed"]]
+    whose = f"; origins that have failed: {', '.join(names)}" if names else ""
+    return [("red", f"{errors:.0f} of {requests:.0f} requests failed (5xx){whose}")]
 
 
 def _who(told: dict[str, Any]) -> list[Line]:

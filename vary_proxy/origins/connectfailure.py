@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import aiohttp
 
@@ -43,6 +44,7 @@ def _why(error: Exception) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         inner = error.certificate_error
         return str(getattr(inner, "verify_message", "") or inner)
-    if isinstance(error, aiohttp.ClientConnectorError) and error.os_error.strerror:
-        return f"{error.host}:{error.port}: {error.os_error.strerror}"
+    if isinstance(error, aiohttp.ClientConnectorError) and (said := error.os_error.strerror):
+        number = error.os_error.errno or 0  # asyncio puts words of its own beside it
+        return f"{error.host}:{error.port}: {os.strerror(number) if number > 0 else said}"
     return str(error)

@@ -14,7 +14,7 @@ from vary_proxy.core import cors, delivery, edge, validation, vary
 from vary_proxy.core.delivery import CacheStatus, Plan
 from vary_proxy.core.errors import error_reply
 from vary_proxy.core.message import Buffer, Fields, Record, Reply, Request
-from vary_proxy.core.policy import Policy
+from vary_proxy.core.policy import CorsMode, Policy
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.core.syntax import format_date
@@ -280,6 +280,9 @@ def _own(
         date=format_date(now),
     )
     reply.fields = walk.dressed(reply.fields)
+    if walk.policy.cors_mode is CorsMode.PASSTHROUGH:
+        # Nobody has judged who asks: the origin, which does, did not answer.
+        walk.record.cors = walk.record.cors_reason = ""
     reply.bodiless = walk.request.method == b"HEAD"
     reply.record = walk.record
     return reply
