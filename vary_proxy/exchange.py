@@ -138,8 +138,8 @@ class Exchange:
             walk.record.tier = "shared"
             resource = await self._store.load(key)
         walk.resource = resource
-        if resource is None and self._passer.was_passed(request, key):
-            return await self._passer.again(walk, key)
+        if resource is None and self._passer.is_alone(request, key):
+            return await self._passer.judged(walk, key)
         ask = self._ask(walk, key)
         wanted = ask.select(())
         decision = reuse.decide(request, resource, wanted, policy, self._clock())

@@ -103,6 +103,11 @@ class Asked:
         if self.expects and not payload.total_bytes and not self.gone():
             self.wire.write((_CONTINUE,))
         while True:
+            if chunk := payload.read_nowait():
+                yield chunk  # without a deadline to set: it is here
+                continue
+            if payload.at_eof() and payload.exception() is None:
+                return
             try:
                 async with asyncio.timeout(self._options.body_timeout):
                     chunk = await payload.readany()

@@ -88,11 +88,6 @@ def for_bytes(ask: Ask, naming: Naming, add: tuple[Pair, ...]) -> Request:
 RANGE = frozenset((b"range", b"if-range"))
 
 
-def unstorable_name(request: Request, key: bytes) -> bytes:
-    """The name by which it is remembered that answers to the like of *request* are not storable."""
-    return key + b"\0authorization" if b"authorization" in request.fields else key
-
-
 def flight_name(ask: Ask, wanted: Selecting) -> bytes:
     """What tells flights of one resource apart: the variant, the ranges, the question."""
     parts = [ask.key, ask.request.method, b"validate" if ask.candidates else b"fetch"]

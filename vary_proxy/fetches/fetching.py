@@ -30,7 +30,6 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.fetches import asking
 from vary_proxy.fetches.asking import RANGE, Ask, key_names, to_origin
 from vary_proxy.fetches.convoy import Convoy
 from vary_proxy.fetches.freshening import Freshener
@@ -250,23 +249,21 @@ class Fetcher:
     ) -> str:
         """Why *head* may not be stored under *key*, which is remembered; "" when it may."""
         now, whole = self._clock(), not response.close_delimited
-        effective = vary.effective(head.fields, edge.nominated(policy), request.method)
+        effective = edge.effective(policy, head.fields, request, None)
         verdict = storing.judge(request, head, effective, policy, now, whole=whole)
         if isinstance(verdict, Storable):
             return ""
-        self._remember(request, key, verdict.reason, now)
+        self._remember(key, verdict.reason, now)
         return verdict.reason
 
-    def _remember(self, request: Request, key: bytes, reason: str, now: float) -> None:
-        if reason == "authorization":
-            self._flights.remember_unstorable(asking.unstorable_name(request, key), now)
-        elif reason not in _BY_REQUESTER:
+    def _remember(self, key: bytes, reason: str, now: float) -> None:
+        if reason not in _BY_REQUESTER:
             self._flights.remember_unstorable(key, now)
 
     def _alone(
         self, ask: Ask, response: OriginResponse, head: Response, reason: str, now: float
     ) -> Alone:
-        self._remember(ask.request, ask.key, reason, now)
+        self._remember(ask.key, reason, now)
         return Alone(response, head.fields, reason)
 
     def _draft(

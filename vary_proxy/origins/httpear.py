@@ -34,7 +34,8 @@ def ear(transport: asyncio.Transport | None) -> Ear | None:
     """An Ear at *transport*; None under TLS, or without a descriptor left."""
     if transport is None or transport.get_extra_info("sslcontext") is not None:
         return None
-    try:
-        return Ear(socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())))
+    sock = transport.get_extra_info("socket")
+    try:  # what is known of it need not be asked of the kernel
+        return Ear(socket.socket(sock.family, sock.type, sock.proto, os.dup(sock.fileno())))
     except OSError:
         return None

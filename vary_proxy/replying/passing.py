@@ -94,14 +94,14 @@ class Passer:
         if await self._fleet.era(flight.key, anew=True) != flight.era:
             flight.grounded = True
 
-    def was_passed(self, request: Request, key: bytes) -> bool:
-        """True when an answer to the like of *request* could not be stored a moment ago."""
+    def is_alone(self, request: Request, key: bytes) -> bool:
+        """True when nobody will share the answer, or one could not be stored a moment ago."""
         if request.method != b"GET" or not request.fields.lacks(asking.SPECIAL):
             return False
-        return self._flights.is_unstorable(asking.unstorable_name(request, key), self._clock())
+        return b"authorization" in request.fields or self._flights.is_unstorable(key, self._clock())
 
-    async def again(self, walk: Walk, key: bytes) -> Reply:
-        """As ``run``, for what ``was_passed``; should that have changed, the answer is stored."""
+    async def judged(self, walk: Walk, key: bytes) -> Reply:
+        """As ``run``, for what ``is_alone``; where the answer may be stored all the same, it is."""
         requested = self._clock()
         flight = self._flights.open(key, key, joinable=False)
         try:
