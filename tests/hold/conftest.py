@@ -12,6 +12,7 @@ from tests.store.conftest import redis_server  # noqa: F401  the fixture
 from tests.store.servers import RedisServer
 
 _numbers = itertools.count()
+NONE = "{max: 0, max_object: 0}"
 
 
 def _in_redis(server: RedisServer, memory: str) -> Callable[[], str]:
@@ -46,5 +47,13 @@ def each_store(
     if request.param == "redis":
         monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, "{max: 16MiB}"))
     elif request.param == "redis alone":
-        memory = "{max: 0, max_object: 0}"
-        monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, memory))
+        monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, NONE))
+
+
+@pytest.fixture
+def redis_alone(
+    redis_server: RedisServer,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The proxies of the test keep what they keep in Redis, and nothing in memory."""
+    monkeypatch.setattr(worlds, "default_store", _in_redis(redis_server, NONE))
