@@ -165,6 +165,20 @@ def test_ctrl_c_while_the_program_is_loaded_ends_it_quietly(tmp_path: Path) -> N
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_what_cors_origins_allows_is_enough_for_ranges_and_can_be_set() -> None:
+    asked = ("-H", "Origin: https://a.example", "-H", "Access-Control-Request-Method: GET",
+             "-H", "Access-Control-Request-Headers: if-range,range")  # fmt: skip
+    flags = ("--origin", "http://o", "--cors-origins", "https://a.example")
+    said = run("explain", "OPTIONS", "/x", *asked, *flags).stdout
+    assert "verdict: allowed" in said
+    assert "Access-Control-Max-Age: 86400" in said
+    said = run("explain", "GET", "/x", *asked[:2], *flags).stdout
+    assert "Access-Control-Expose-Headers: ETag, Content-Range, Content-Length" in said
+    own = ("--set", "cors.flags.max_age=1h", "--set", "cors.flags.headers=Range,If-Range")
+    said = run("explain", "OPTIONS", "/x", *asked, *flags, *own).stdout
+    assert "Access-Control-Max-Age: 3600" in said
+
+
 def test_validate_says_so_and_can_say_it_as_json(file: Path) -> None:
     assert run("validate", "good.yaml", cwd=file).stdout == "good.yaml: valid\n"
     found = run("validate", "good.yaml", "bad.yaml", "--json", cwd=file)
@@ -271,7 +285,7 @@ def test_explain_gives_the_verdict_of_the_policy() -> None:
     for origin in ("https://a.example", "https://b.example", "https://ab.c.example"):
         told = cors("GET", "/a", "-H", f"Origin: {origin}")
         assert told["verdict"] == "allowed"
-        assert told["fields"] == [["Access-Control-Allow-Origin", origin]]
+        assert ["Access-Control-Allow-Origin", origin] in told["fields"]
     told = cors("GET", "/a", "-H", "Origin: https://evil.example")
     assert (told["verdict"], told["reason"], told["fields"]) == ("refused", "origin", [])
     asked = ("-H", "Origin: https://a.example", "-H", "Access-Control-Request-Method: DELETE")

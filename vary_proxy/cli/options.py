@@ -76,7 +76,8 @@ def overrides(given: Mapping[str, Any]) -> list[Override]:
     wrong = [one for one in read if isinstance(one, Problem)]
     if wrong:
         raise ConfigError(wrong)
-    return [one for one in read if isinstance(one, Override)] + _named(given)
+    policy = _cors(given.get("cors_origins") or ())  # before --set, which may say more of it
+    return policy + [one for one in read if isinstance(one, Override)] + _named(given)
 
 
 def _named(given: Mapping[str, Any]) -> list[Override]:
@@ -92,23 +93,30 @@ def _named(given: Mapping[str, Any]) -> list[Override]:
         shared = "://" in store
         found.append(Override(("store", "type"), "redis" if shared else store, "--store"))
         found += [Override(("store", "url"), store, "--store")] if shared else []
-    return found + _cors(given.get("cors_origins") or ())
+    return found
 
 
 def _cors(origins: tuple[str, ...]) -> list[Override]:
-    """The policy that --cors-origins makes: ours to write, for every request."""
+    """The policy that --cors-origins makes: ours to write, for every request.
+
+    Readers of ranges (video, PMTiles, GeoTIFF) get along with it, and browsers keep preflights.
+    """
     listed = [one for text in origins for one in _listed(text)]
-    found = [
-        Override(("cors", "flags", "origins", at), one, "--cors-origins")
-        for at, one in enumerate(listed)
-    ]
-    for path, text in (
+    if not listed:
+        return []
+    said: list[tuple[tuple[str | int, ...], str]] = [
+        (("cors", "flags", "max_age"), "24h"),
         (("defaults", "cors", "policy"), "flags"),
         (("defaults", "cors", "mode"), "override"),
         (("defaults", "preflight"), "synthesize"),
-    ):
-        found += [Override(path, text, "--cors-origins")] if listed else []
-    return found
+    ]
+    for key, values in (("origins", listed), ("headers", _ASKED), ("expose", _READ)):
+        said += [(("cors", "flags", key, at), one) for at, one in enumerate(values)]
+    return [Override(path, text, "--cors-origins") for path, text in said]
+
+
+_ASKED = ("Range", "If-Range", "If-None-Match", "If-Modified-Since")
+_READ = ("ETag", "Content-Range", "Content-Length", "Accept-Ranges", "Last-Modified")
 
 
 def _listed(text: str) -> list[str]:
