@@ -24,6 +24,7 @@ from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.fetches import asking
 from vary_proxy.fetches.along import Along, Followed
 from vary_proxy.fetches.asking import Ask
+from vary_proxy.fetches.heralding import Heralds
 from vary_proxy.fetches.leading import Lead
 from vary_proxy.fetches.spool import Spool
 from vary_proxy.flights import RIDE_SECONDS, Flight, Flights, Found, Landed, Landing
@@ -73,6 +74,7 @@ class Convoy:
         tasks: Tasks,
         clock: Callable[[], float],
     ) -> None:
+        self.heralds = Heralds(fleet, store, tasks)
         self._fleet = fleet
         self._store = store
         self._flights = flights

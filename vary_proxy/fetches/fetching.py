@@ -68,7 +68,7 @@ class Fetcher:
         self._pump = Pump(store, flights, clock)
         self.vouching = Vouching(clock)
         self._freshener = Freshener(store, clock, self.vouching)
-        self.runs = Runs(store, tasks)
+        self.runs = Runs(store, tasks, None if convoy is None else convoy.heralds)
         self._sower = Sower(store, self.runs, flights)
 
     async def run(self, ask: Ask, flight: Flight) -> None:

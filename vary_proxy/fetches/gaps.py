@@ -18,7 +18,7 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.asking import Ask, for_bytes, may_share, plain
 from vary_proxy.fetches.running import Run, RunReader
-from vary_proxy.fetches.runs import Changed, Runs
+from vary_proxy.fetches.runs import Changed, Elsewhere, Runs
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.store.base import Store
 
@@ -62,11 +62,17 @@ class Gaps:
         begin = blocks.place(numbers[first], source.total).start
         return Span(begin, blocks.place(numbers[first + size - 1], source.total).stop)
 
-    async def reader(self, source: Source, span: Span) -> RunReader:
+    async def reader(self, source: Source, span: Span) -> RunReader | None:
         """A reader at the beginning of *span*, on a run that is there or a new one.
 
-        Raises Changed and OriginFailure.
+        None: another process has brought it to the store. Raises Changed and OriginFailure.
         """
+        try:
+            return await self._reader(source, span)
+        except Elsewhere:
+            return None
+
+    async def _reader(self, source: Source, span: Span) -> RunReader:
         shared = may_share(source.ask)
         run = self._runs.near(source.stored.body, span.start) if shared else None
         if run is not None:

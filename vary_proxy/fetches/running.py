@@ -33,6 +33,7 @@ class Run:
         self._readers: set[RunReader] = set()
         self._error: BaseException | None = None
         self._ended = False
+        self.is_followed = False  # by another process, for which the store gets every block
         self._wanted = 0  # who has left wanted the bytes up to here, in whole blocks
         self._more: asyncio.Future[None] | None = None
         self._less: asyncio.Future[None] | None = None
@@ -90,9 +91,9 @@ class Run:
         """Wait until the fastest reader is near.
 
         Raises Abandoned when there is none left; where blocks are *kept*, once the one is here
-        that the last of them left in the middle.
+        that the last of them left in the middle. Nobody is waited for while others follow.
         """
-        while True:
+        while not (kept and self.is_followed):
             if not self._readers:
                 if not kept or self.position >= self._wanted:
                     raise Abandoned
@@ -101,6 +102,15 @@ class Run:
                 return
             self._less = self._less or asyncio.get_running_loop().create_future()
             await self._less
+
+    @property
+    def is_held(self) -> bool:
+        """True while it waits for its own readers."""
+        return self._less is not None
+
+    def follow(self, followed: bool) -> None:
+        self.is_followed = followed
+        self.moved()
 
     def at(self, offset: int) -> Buffer | None:
         """What is kept from *offset* on, of one chunk; None: nothing yet, or no more."""

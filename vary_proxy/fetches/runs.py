@@ -17,6 +17,7 @@ from vary_proxy.core import blocks
 from vary_proxy.core.blocks import BLOCK
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.fetches.heralding import Herald, Heralds
 from vary_proxy.fetches.running import Run
 from vary_proxy.fetches.spool import Abandoned
 from vary_proxy.origin import OriginFailure, OriginResponse
@@ -38,10 +39,15 @@ class Changed(Exception):
         self.gone = gone
 
 
+class Elsewhere(Exception):
+    """Another process of the fleet has asked, and what was missing is in the store."""
+
+
 class Runs:
     """The runs under way, by the body that they are of."""
 
-    def __init__(self, store: Store, tasks: Tasks) -> None:
+    def __init__(self, store: Store, tasks: Tasks, heralds: Heralds | None = None) -> None:
+        self.heralds = heralds  # None: this process is alone
         self._store = store
         self._tasks = tasks
         self._by_body: dict[Body, list[Run]] = {}
@@ -77,7 +83,7 @@ class Runs:
         """A run of *span*, whose response *asked* gives, with what it brings.
 
         *publish* makes *stored* visible first; without it, it is. What *asked* raises ends the
-        run, and is what ``landed`` comes to.
+        run, and is what ``landed`` comes to; Elsewhere, where another process is asking already.
         """
         run = Run(span, stored, joinable=joinable)
         run.landed.add_done_callback(_heard)
@@ -88,15 +94,22 @@ class Runs:
     async def _fly(
         self, key: bytes, stored: StoredResponse, run: Run, asked: Asked, publish: Publish | None
     ) -> None:
+        herald: Herald | None = None
         response: OriginResponse | None = None
         error: BaseException | None = OriginFailure("connection_terminated", "shutting down")
         try:
+            if publish is None:
+                herald = await self._announced(key, stored, run)
             response, span = await asked()
             run.land(span)
+            if publish is not None and self.heralds is not None and run.joinable:
+                herald = await self.heralds.announce(key, stored.body, span)
+            if herald is not None:
+                herald.fly(run)
             kept = publish is None or await publish()
-            await self._move(key, stored, run, response, kept=kept)
+            await self._move(key, stored, run, response, herald if kept else None, kept=kept)
             error = None
-        except (OriginFailure, Changed) as failure:
+        except (OriginFailure, Changed, Elsewhere) as failure:
             error = failure
         except Abandoned:
             error = None
@@ -105,8 +118,23 @@ class Runs:
                 run.landed.set_exception(error or Abandoned())
             run.end(error)
             self._leave(stored.body, run)
+            if herald is not None:
+                herald.land()
             if response is not None:
                 await response.close()
+
+    async def _announced(self, key: bytes, stored: StoredResponse, run: Run) -> Herald | None:
+        """Announce *run* to the fleet. Raises Elsewhere when another brought its beginning."""
+        if self.heralds is None or not run.joinable:
+            return None
+        herald = await self.heralds.announce(key, stored.body, Span(run.first, run.stop))
+        if herald is None:
+            if await self.heralds.brought(key, stored.body, run.first):
+                raise Elsewhere
+        elif await self.heralds.is_there(key, stored.body, run.first):  # since it was looked for
+            herald.land()
+            raise Elsewhere
+        return herald
 
     def _leave(self, body: Body, run: Run) -> None:
         runs = self._by_body[body]
@@ -120,7 +148,14 @@ class Runs:
             return await self._store.blocks.put(key, stored, number, data)
 
     async def _move(
-        self, key: bytes, stored: StoredResponse, run: Run, response: OriginResponse, *, kept: bool
+        self,
+        key: bytes,
+        stored: StoredResponse,
+        run: Run,
+        response: OriginResponse,
+        herald: Herald | None,
+        *,
+        kept: bool,
     ) -> None:
         total = stored.body.length
         number = blocks.whole_blocks(Span(run.first, run.stop), total).start
@@ -134,6 +169,8 @@ class Runs:
                 kept = kept and await self._put(key, stored, number, run)
                 number += 1
             run.trim()
+            if herald is not None and number > before:
+                await herald.moved(run)
             if kept and number > before and self._is_passed(stored.body, run):
                 return
             await run.room(kept=kept)

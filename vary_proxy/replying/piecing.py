@@ -63,14 +63,16 @@ class Piecing:
         gap = await self._first_gap(source, plan)
         held: RunReader | None = None
         if gap is not None:
-            status = _partly(walk, ask, status)
-            plan = self._plan(walk, stored, status)
+            elsewhere = False
             if gap.start - _first(plan) <= EARLY:
                 try:
                     held = await self._gaps.reader(source, gap)
                 except Changed as changed:
                     await self._forget(source, changed)
                     return None
+                elsewhere = held is None
+            status = _partly(walk, ask, status, elsewhere=elsewhere)
+            plan = self._plan(walk, stored, status)
         walk.record.reason = status.detail
         return self._made(walk, source, plan, held)
 
@@ -172,7 +174,10 @@ class Piecing:
                 yield data if high - low == len(data) else memoryview(data)[low:high]
             if found:
                 return
-            reader = await self._missing(source, span, held)
+            missing = await self._missing(source, span, held)
+            if missing is None:
+                return  # it has come to the store
+            reader = missing
         try:
             async for chunk in reader.upto(span.stop):
                 yield chunk
@@ -188,8 +193,10 @@ class Piecing:
         run = self._runs.near(source.stored.body, offset) if may_share(source.ask) else None
         return run if run is not None and run.landed.done() else None
 
-    async def _missing(self, source: Source, span: Span, held: RunReader | None) -> RunReader:
-        """A reader of the missing bytes at the beginning of *span*."""
+    async def _missing(
+        self, source: Source, span: Span, held: RunReader | None
+    ) -> RunReader | None:
+        """A reader of the missing bytes at the beginning of *span*; None: they are there now."""
         if held is not None and held.goes_on_at(span.start):
             return held
         try:
@@ -229,10 +236,16 @@ class _Pieces(AsyncIterator[Buffer]):
             self._held.close()
 
 
-def _partly(walk: Walk, ask: Ask, status: CacheStatus) -> CacheStatus:
-    """*status* of a reply for which the origin is asked for what is missing (RFC 9211 §2.2)."""
+def _partly(walk: Walk, ask: Ask, status: CacheStatus, *, elsewhere: bool) -> CacheStatus:
+    """*status* of a reply for which the origin is asked for what is missing (RFC 9211 §2.2).
+
+    *elsewhere*: by another process.
+    """
     if not status.hit:
         return status
+    if elsewhere:
+        walk.record.cache, walk.record.collapsed = "collapsed", True
+        return replace(status, hit=False, ttl=None, fwd="partial", collapsed=True)
     walk.record.cache = "miss"
     walk.asked(ask.policy.origin, 206, 0.0)
     stored = not of_request(ask.request.fields).no_store
