@@ -160,6 +160,12 @@ def test_what_the_resource_has_said_is_said_of_every_response(lines, known, line
     assert found.names == tuple(sorted(name.strip().lower() for name in line.split(b",")))
 
 
+def test_no_more_is_learned_than_a_line_can_bear():
+    names = [b"X-%d" % number for number in range(17)]
+    assert effective(O, known=tuple(names[:16])).line == b", ".join((O, *names[:16], H, M))
+    assert effective(O, known=tuple(names)).line == THREE
+
+
 @pytest.mark.parametrize(
     ("mode", "line"),
     [

@@ -78,12 +78,15 @@ def _judged(
         action = "replaced" if added or len(declared) != len(wanted) else "complete"
         return EffectiveVary(line or None, _keys((*declared, *wanted)), False, action, added)
     learned = _missing(policy.names, _declared(known) or ())
+    if len(learned) > _LEARNED:
+        learned = ()  # an origin that names what it was sent would let anybody lengthen the line
     added = _missing(declared, (*learned, *wanted))
     if not added:
         return _joined(declared, "complete", ())
     return _joined((*declared, *added), "repaired" if declared else "added", added)
 
 
+_LEARNED = 16  # names that other responses of a resource may add to a line
 _REQUEST_NAMES = frozenset(name.lower() for name in CORS_VARY if name != b"Origin")
 
 
