@@ -19,6 +19,7 @@ ASKS = (
     *(b"no-cache", b"no-store", b"max-age=0", b"max-age=1", b"only-if-cached", b"max-stale=20"),
     *(b"min-fresh=1", b"min-fresh=30", b"max-age=5, max-stale=5"),
 )
+BLOCK = 131_072  # bytes
 METHODS = (b"GET", b"HEAD", b"OPTIONS", b"PUT", b"POST", b"DELETE")
 WEIGHTS = (86.0, 6.0, 4.0, 2.0, 1.5, 0.5)
 
@@ -94,7 +95,7 @@ class Callers:
         def at() -> int:
             if dice.random() < 0.5:
                 return dice.randrange(top)
-            edge = dice.randrange(0, top, 131_072) + dice.randrange(-2, 3)
+            edge = dice.randrange(0, top, BLOCK) + dice.randrange(-2, 3)
             return max(0, min(top, edge))
 
         one, two = sorted((at(), at()))
@@ -111,6 +112,10 @@ class Callers:
                 b"items=0-1",
             )
         )
+
+    def _within(self, page: Page, block: int) -> bytes:
+        first, last = sorted(block * BLOCK + self.realm.dice.randrange(BLOCK) for _ in range(2))
+        return b"bytes=%d-%d" % (min(first, page.size), max(min(last, page.size), first))
 
     def _condition(self, call: Call) -> None:
         """One or two conditions, of this version, of the one before, or of none."""
@@ -165,8 +170,11 @@ class Callers:
             finally:
                 made.writer.transport.abort()
 
-    async def plainly(self, door: Door, page: Page, method: bytes = b"GET") -> None:
-        """One request for *page*, and nothing said."""
+    async def plainly(
+        self, door: Door, page: Page, method: bytes = b"GET", *, block: int | None = None
+    ) -> None:
+        """One request for *page*, and nothing said but, perhaps, which range of one block."""
+        said = {} if block is None else {b"range": self._within(page, block)}
         try:
             made = await door.client()
         except ConnectionError:
@@ -174,7 +182,7 @@ class Callers:
             return
         door.clients.remove(made)
         try:
-            await self.ask([Call(method, page, {})], made, door.lane or made)
+            await self.ask([Call(method, page, said)], made, door.lane or made)
         finally:
             made.writer.transport.abort()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 
 from tests.hold import troubles
-from tests.hold.callers import Callers, Door
+from tests.hold.callers import BLOCK, Callers, Door
 from tests.hold.pages import Page, pages
 from tests.hold.realm import Realm
 from tests.hold.worlds import CONFIG, Front, Origin, front
@@ -67,6 +67,7 @@ class Sort:
     clock: bool = False
     reloads: bool = False
     breaks: bool = False  # Redis does, or workers are killed
+    large: float = 0.1  # of all pages, those of several blocks
 
     def __str__(self) -> str:
         lane = (
@@ -74,6 +75,7 @@ class Sort:
         )
         many = f"{self.proxies} proxies, " if self.proxies > 1 else ""
         weather = "all goes wrong" if self.breaks else "faults" if self.faults else "calm"
+        weather += ", large" if self.large > 0.5 else ""
         jumps = ", clocks jump" if self.clock else ""
         return f"{many}{lane}, {self.store}, {weather}{jumps}"
 
@@ -90,6 +92,8 @@ SORTS = [
     *(Sort(True, store, proxies, workers, faults=0.04, breaks=breaks)
       for store, proxies, workers in (("memory", 1, 2), ("redis", 1, 2), ("redis", 2, 1))
       for breaks in (False, True)),
+    *(Sort(True, store, proxies, faults=faults, large=0.6)
+      for store, proxies in (("memory", 1), ("redis", 2)) for faults in (0.0, 0.05)),
 ]  # fmt: skip
 
 
@@ -114,7 +118,12 @@ def realm_of(sort: Sort, seed: int) -> Realm:
     grace = 0.0 if told else 8.0 if sort.breaks else 1.5
     speed = 1.0 if sort.workers else 20.0
     return Realm(
-        pages(PAGES, dice), dice, sort.faults, speed=speed, grace=grace, dated=not sort.clock
+        pages(PAGES, dice, sort.large),
+        dice,
+        sort.faults,
+        speed=speed,
+        grace=grace,
+        dated=not sort.clock,
     )
 
 
@@ -186,6 +195,21 @@ async def races(callers: Callers, doors: list[Door]) -> None:
             realm.slow.discard(key)
         for door in (first, other):
             await callers.plainly(door, page)
+
+
+async def crowds(callers: Callers, doors: list[Door]) -> None:
+    """Several at once who want the same, or ranges of it, when it is not there."""
+    dice = callers.realm.dice
+    large = [page for page in callers.realm.pages if page.size > BLOCK]
+    while True:
+        await asyncio.sleep(dice.uniform(0.02, 0.2))
+        page = dice.choice(large) if large and dice.random() < 0.6 else callers.drawn()
+        await callers.plainly(dice.choice(doors), page, b"PUT")
+        block = dice.randrange(page.size // BLOCK + 1) if dice.random() < 0.8 else None
+        async with asyncio.TaskGroup() as group:
+            for _ in range(dice.randrange(2, 9)):
+                door = dice.choice(doors)
+                group.create_task(callers.plainly(door, page, block=block))
 
 
 def _named(page: Page, dice: random.Random) -> tuple[PurgeKind, str]:

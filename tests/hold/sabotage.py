@@ -23,12 +23,14 @@ from unittest.mock import patch
 from tests.hold.realms import Sort, judged
 from tests.hold.verdicts import Wrong
 from tests.store.servers import RedisServer
+from vary_proxy.core import blocks
 from vary_proxy.core.directives import RequestDirectives
 from vary_proxy.core.ranges import Span
 
 CALM = Sort()
 FAULTY = Sort(faults=0.08)
 LONG_WAY = Sort(fast=False)
+LARGE = Sort(large=0.6)
 TWO = Sort(store="redis", proxies=2)
 Make = Callable[[Any], Any]
 
@@ -137,11 +139,11 @@ def _no_such_field(name: bytes) -> Make:
 
 def _lost(original: Any) -> Any:
     """Every fourth reader's second chunk."""
-    count = iter(range(1 << 30))
+    turns = iter(range(1 << 30))
 
     async def anext_(reader: Any) -> Any:
         chunk = await original(reader)
-        if reader.index == 2 and next(count) % 4 == 0:
+        if reader.index == 2 and next(turns) % 4 == 0:
             return await original(reader)
         return chunk
 
@@ -179,26 +181,40 @@ def _only_read(original: Any) -> Any:
 
 
 def _head_too(original: Any) -> Any:
-    def by_request(request: Any, *args: Any) -> str:
-        found: str = original(request, *args)
-        return "" if found == "method" and request.method == b"HEAD" else found
+    async def received(fetcher: Any, ask: Any, *args: Any) -> Any:
+        return await original(
+            fetcher, replace(ask, request=replace(ask.request, method=b"GET")), *args
+        )
 
-    return by_request
+    return received
 
 
 def _asked_nothing(original: Any) -> Any:
     return lambda fields: RequestDirectives()
 
 
-def _any_flight(original: Any) -> Any:
-    """Whoever asks for the same URL rides along."""
-    return lambda ask, wanted: ask.key + ask.request.method
+def _anybody(original: Any) -> Any:
+    """Whoever waited for another's answer takes it."""
+    from vary_proxy.flights import Landed
+
+    async def ride(riding: Any, ask: Any, name: bytes) -> Any:
+        flight = riding._flights.find(name)
+        if flight is None or flight.landing.done():
+            return await original(riding, ask, name)
+        await asyncio.wait((flight.landing,))
+        landing = None if flight.landing.cancelled() else flight.landing.result()
+        return landing if isinstance(landing, Landed) and landing.spool.joinable else None
+
+    return ride
 
 
 def _next_block(original: Any) -> Any:
-    async def read(blocks: Any, key: bytes, body: Any, numbers: range) -> Any:
-        found = await original(blocks, key, body, numbers)
-        return found[1:] + found[:1] if len({len(one) for one in found}) == 1 else found
+    """Where there is one more, the block behind."""
+
+    async def read(held: Any, key: bytes, body: Any, numbers: range) -> Any:
+        behind = range(numbers.start + 1, min(numbers.stop + 1, blocks.count(body.length)))
+        found = await original(held, key, body, behind)
+        return found or await original(held, key, body, numbers)
 
     return read
 
@@ -254,12 +270,13 @@ TABLE = (
     Sabotage("ranges end a byte early", "vary_proxy.core.ranges.resolve", _one_less),
     Sabotage("pieces are a byte late", "vary_proxy.store.memory.MemoryStore.chunks", _one_later),
     Sabotage("If-Range is ignored", "vary_proxy.core.ranges.if_range_holds", always(True)),
-    Sabotage("blocks of another validator", "vary_proxy.fetches.sowing._same_bytes", always(True)),
+    Sabotage("blocks of another validator", "vary_proxy.fetches.sowing._same_bytes",
+             always(True), LARGE),
     Sabotage("blocks in another order", "vary_proxy.store.memoryblocks.MemoryBlocks.read",
-             _next_block),
-    Sabotage("a block is a byte early", "vary_proxy.core.blocks.place", _another_length),
+             _next_block, LARGE),
+    Sabotage("a block is a byte early", "vary_proxy.core.blocks.place", _another_length, LARGE),
     Sabotage("another's range of the same blocks", "vary_proxy.fetches.asking.is_its_part",
-             always(True)),
+             always(True), LARGE),
     Sabotage("lifetimes are doubled", _FRESH + "stored_lifetime", _twice),
     Sabotage("must-revalidate is ignored", _FRESH + "forbids_stale", always(False), FAULTY),
     Sabotage("no-cache is ignored", "vary_proxy.core.reuse._must_ask", always(False), FAULTY),
@@ -275,8 +292,8 @@ TABLE = (
              lambda original: lambda policy, fields: fields),
     Sabotage("everything is as the client has it", "vary_proxy.core.validation.has_already",
              always(True)),
-    Sabotage("HEAD is stored as GET", _STORING + "_by_request", _head_too),
-    Sabotage("flights of one URL are one", "vary_proxy.fetches.asking.flight_name", _any_flight),
+    Sabotage("HEAD is stored as GET", "vary_proxy.fetches.fetching.Fetcher._received", _head_too),
+    Sabotage("riders take what does not fit", "vary_proxy.fetches.riding.Riding._ride", _anybody),
     Sabotage("a chunk is lost", "vary_proxy.fetches.spool.SpoolReader.__anext__", _lost),
     Sabotage("a counted body that breaks off is whole",
              "vary_proxy.origins.httpresponse.HttpResponse._counted", _unseen_cut, FAULTY),
