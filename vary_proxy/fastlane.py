@@ -58,7 +58,7 @@ class FastLane:
         self._clock = clock
         self._lines = Lines(self._is_watched)
         self._said = self._lines.__getitem__
-        self._blocks = Blocks(self._said)
+        self._blocks = Blocks(self._lines)
         self._block = self._blocks.__getitem__
         self._views = Views(hot, self._observers, clock)
         self._find = self._views.find

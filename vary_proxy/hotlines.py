@@ -20,11 +20,14 @@ from vary_proxy.hot import DECISIVE, WITH_COOKIE
 MOST_FIELDS = 64
 _MOST_LINES = 8192  # in a table
 _MOST_VALUES = 512  # of one name there; what has more has a new one each time
+_MOST_ORIGINS = 4096
+_FEW_ORIGINS = 64
 _LONGEST_LINE = 1024
 _MOST_BLOCKS = 4096
 _LONGEST_BLOCK = 2048
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
-_ORIGIN = re.compile(rb"\rorigin:([^\r\n]*)")
+_MASKED = b"\rorigin"
+_ORIGIN = re.compile(rb"\rorigin:([^\r\n\x00\x01]*)")
 
 NOT_MINE = b"\0"  # said of a line, or in a key: the long way
 CROWDED = b"\1"  # in a key: a block of so many lines that they have to be counted
@@ -56,9 +59,10 @@ class Lines(dict[bytes, bytes]):
         if spelled in _COOKIES and _VALUE.fullmatch(value) is not None:
             return _COOKIE  # the value is nothing to be kept in a table
         often = self._names.get(spelled, 0)
+        most = _MOST_ORIGINS if spelled == b"Origin" else _MOST_VALUES
         if len(line) > _LONGEST_LINE:
             return NOT_MINE
-        if often >= _MOST_VALUES and _VALUE.fullmatch(value) is not None:
+        if often >= most and _VALUE.fullmatch(value) is not None:
             # The strict reader has judged the name long ago, and would say the same of the value.
             return self._said(spelled.lower(), value.strip(b" \t"))
         try:
@@ -79,6 +83,10 @@ class Lines(dict[bytes, bytes]):
         said = self[line] = self._said(name, value)
         return said
 
+    def known(self, spelled: bytes) -> int:
+        """How many lines with this name are known."""
+        return self._names.get(spelled, 0)
+
     def _said(self, name: bytes, value: bytes) -> bytes:
         return b"\r%b:%b" % (name, value) if self._is_watched(name) else b""
 
@@ -88,18 +96,21 @@ class Block:
 
     __slots__ = ("key", "origin")
 
-    def __init__(self, key: bytes) -> None:
-        found = _ORIGIN.search(key)
-        self.key = key if found is None else key[: found.start() + 7] + key[found.end() :]
-        self.origin: bytes | None = None if found is None else found[1]
+    def __init__(self, key: bytes, origin: bytes | None = None) -> None:
+        self.key = key
+        self.origin = origin
+        if origin is None and (found := _ORIGIN.search(key)) is not None:
+            self.key = key[: found.start()] + _MASKED + key[found.end() :]
+            self.origin = found[1]
 
 
 class Blocks(OrderedDict[bytes, Block]):
     """What blocks of lines say, line ends between them. One that comes again is remembered."""
 
-    def __init__(self, said: Callable[[bytes], bytes]) -> None:
+    def __init__(self, lines: Lines) -> None:
         super().__init__()
-        self._said = said
+        self._said = lines.__getitem__
+        self._lines = lines
         self._once: set[int] = set()  # hashes of blocks that came once, of late
         self.most_lines = MOST_FIELDS // 2
 
@@ -108,21 +119,33 @@ class Blocks(OrderedDict[bytes, Block]):
         self._once.clear()
 
     def __missing__(self, block: bytes) -> Block:
-        lines = block.split(b"\r\n")
-        key = b"".join(map(self._said, lines))
-        if len(lines) > self.most_lines:
-            return Block(CROWDED + key)
-        made = Block(key)
+        if block.count(b"\r\n") >= self.most_lines:
+            return Block(CROWDED + b"".join(map(self._said, block.split(b"\r\n"))))
+        made = self._read(block)
+        if made.origin is not None and self._lines.known(b"Origin") > _FEW_ORIGINS:
+            return made  # to each browser its thousand: none would come again in time
         mark = hash(block)
         if mark not in self._once:
             if len(self._once) >= 2 * _MOST_BLOCKS:
                 self._once.clear()
             self._once.add(mark)
-        elif len(block) <= _LONGEST_BLOCK and not any(own in key for own in _OWN):
+        elif len(block) <= _LONGEST_BLOCK and not any(own in made.key for own in _OWN):
             self[block] = made
             if len(self) > _MOST_BLOCKS:
                 self.popitem(last=False)
         return made
+
+    def _read(self, block: bytes) -> Block:
+        before, crossing, rest = block.partition(b"\r\nOrigin: ")
+        said = b""
+        if crossing:
+            # Few browsers, many origins: what stands around that line comes again.
+            value, goes_on, rest = rest.partition(b"\r\n")
+            said = self._said(b"Origin: " + value)
+        if not said.startswith(b"\rorigin:"):
+            return Block(b"".join(map(self._said, block.split(b"\r\n"))))
+        key = self[before].key + _MASKED
+        return Block(key + self[rest].key if goes_on else key, said[8:])
 
 
 def read(key: bytes, origin: bytes | None) -> dict[bytes, bytes] | None:

@@ -272,7 +272,7 @@ class Connection(RequestHandler):
 
     def send(self, wire: bytes) -> None:
         """As ``write``, for what is small and made already; only asked while there is a client."""
-        transport = cast(asyncio.Transport, self.transport)
+        transport: Any = self.transport
         self._watch.written += len(wire)
         free = not (transport.is_closing() or transport.get_write_buffer_size())
         if self._fd is not None and free:
