@@ -25,6 +25,7 @@ from tests.hold.verdicts import Wrong
 from tests.store.servers import RedisServer
 from vary_proxy.core import blocks
 from vary_proxy.core.directives import RequestDirectives
+from vary_proxy.core.policy import CorsMode
 from vary_proxy.core.ranges import Span
 
 CALM = Sort()
@@ -193,6 +194,10 @@ def _asked_nothing(original: Any) -> Any:
     return lambda fields: RequestDirectives()
 
 
+def _passed_on(original: Any) -> Any:
+    return lambda mode, *args: original(CorsMode.PASSTHROUGH, *args)
+
+
 def _anybody(original: Any) -> Any:
     """Whoever waited for another's answer takes it."""
     from vary_proxy.flights import Landed
@@ -288,8 +293,7 @@ TABLE = (
              "vary_proxy.core.validation.identified", _last),
     Sabotage("CORS fields come from a sibling", "vary_proxy.core.validation.is_of_the_requester",
              always(False)),
-    Sabotage("the origin's CORS fields pass an override", "vary_proxy.core.edge.received",
-             lambda original: lambda policy, fields: fields),
+    Sabotage("an override only passes on", "vary_proxy.core.edge.apply", _passed_on),
     Sabotage("everything is as the client has it", "vary_proxy.core.validation.has_already",
              always(True)),
     Sabotage("HEAD is stored as GET", "vary_proxy.fetches.fetching.Fetcher._received", _head_too),
