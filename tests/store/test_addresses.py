@@ -88,6 +88,30 @@ async def test_tls(opened: Opened, tmp_path: Path) -> None:
         server.kill()
 
 
+async def test_a_user_who_may_do_no_more_than_readme_says(
+    opened: Opened, redis_server: RedisServer, namespace: str
+) -> None:
+    """The line of README, with this test's namespace, makes a user for whom everything works."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    line = next(one for one in readme.splitlines() if one.startswith("ACL SETUSER "))
+    words = line.replace("~vp:", f"~{namespace}:").replace("&vp:", f"&{namespace}:").split()
+    async with Redis(port=redis_server.port) as direct:
+        await direct.execute_command(*words)
+        try:
+            url = f"redis://vary-proxy:secret@127.0.0.1:{redis_server.port}/0"
+            one, other = opened("redis", url=url), opened("redis", url=url)
+            await story(one, other)
+            assert await one.flights.acquire(KEY, b"v", b"a", 5.0)
+            assert await one.flights.lead(KEY, b"v", b"a", 5.0, None) > 0
+            await one.flights.release(KEY, b"v", b"a", 5.0, None)
+            for worker in (one, other):
+                assert not worker.shared.breaker.errors
+            told = await direct.execute_command("ACL", "LOG")
+            assert [entry for entry in told if "vary-proxy" in str(entry)] == []
+        finally:
+            await direct.execute_command("ACL", "DELUSER", "vary-proxy")
+
+
 async def test_a_cluster_of_three(
     opened: Opened, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
