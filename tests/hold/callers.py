@@ -203,7 +203,11 @@ class Callers:
             realm.seen["vanished"] += 1
             return False
         for call in calls:
-            got = await asyncio.wait_for(self._take(made.reader, call), 60)
+            try:
+                got = await asyncio.wait_for(self._take(made.reader, call), 60)
+            except TimeoutError:
+                Verdict(realm, call, Got()).claim(False, "no end within a minute")
+                raise
             self.judge(call, got, lane)
             if not got.persists:
                 return False
