@@ -229,3 +229,28 @@ async def test_whoever_waited_for_a_store_that_then_failed_waits_no_longer(
     began = time.monotonic()
     assert set(await asyncio.gather(*bulky)) == {"nothing"}
     assert time.monotonic() - began < 5
+
+
+async def test_what_is_under_way_ends_before_it_is_closed_and_nothing_begins_after(
+    breaker: Breaker,
+) -> None:
+    """A connection that is being opened while a pool is closed would stay open."""
+    gate, begun = asyncio.Event(), asyncio.Event()
+
+    async def act() -> str:
+        begun.set()
+        await gate.wait()
+        return "answer"
+
+    running = asyncio.ensure_future(breaker.run("read", act, "nothing"))
+    await begun.wait()
+    closing = asyncio.ensure_future(breaker.close())
+    await asyncio.sleep(0)
+    begun.clear()
+    assert await breaker.run("read", act, "nothing") == "nothing"
+    assert not begun.is_set()
+    assert not closing.done()
+    gate.set()
+    await closing
+    assert running.done()
+    assert await running == "answer"

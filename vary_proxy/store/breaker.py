@@ -18,6 +18,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Protocol, TypeVar
 
 from vary_proxy.tasks import Tasks
@@ -80,8 +81,8 @@ class Breaker:
         self, op: str, action: Callable[[], Awaitable[T]], otherwise: T, *, write: bool = False
     ) -> T:
         """What *action* returns within the deadline; *otherwise* when it fails or may not try."""
-        if not (self.writable if write else self.readable):
-            return otherwise
+        if self._closed or not (self.writable if write else self.readable):
+            return otherwise  # closed: the client would open another connection
         started = time.perf_counter()
         kind: str | None = None
         try:
@@ -111,9 +112,14 @@ class Breaker:
         return kind
 
     async def close(self) -> None:
+        """Try nothing more; done when what is under way has ended, or should have."""
         self._closed = True
         if self._probe is not None:
             self._probe.cancel()
+        with suppress(TimeoutError):  # a connection that opens while its pool closes stays open
+            async with asyncio.timeout(self._deadline):
+                for _ in range(WIDTH):
+                    await self._width.acquire()
 
     def _open(self, kind: str, error: Exception, *, reading: bool) -> None:
         now = time.monotonic()
