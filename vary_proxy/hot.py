@@ -43,6 +43,7 @@ CONDITIONS = frozenset((b"if-none-match", b"if-modified-since", b"range"))
 # Says that there is a cookie, where its value has no say; no field has this name.
 WITH_COOKIE = b"cookie?"
 _SHAPING = (b"origin", WITH_COOKIE, b"sec-fetch-mode")
+_CROSSING = frozenset(_SHAPING[1:])  # whether a browser blocks what has come, for the log
 _PREFLIGHT = (b"access-control-request-method", b"access-control-request-headers") + (
     b"access-control-request-private-network",
 )
@@ -262,8 +263,8 @@ class Hot:
         if line is None or line.names != names or line.judge is not judge:
             if line is not None:
                 self._held -= len(line.answers)
-            # What nobody asks for again may be long.
-            line = self._lines[name] = Line(names, replace(request, fields=NO_FIELDS), judge)
+            asked, said = replace(request, fields=NO_FIELDS), {*selecting, *self._ruled}
+            line = self._lines[name] = Line(names, asked, judge, _CROSSING - said)
         return line
 
     def _keep(self, line: Line, request: Request, answer: Answer | Edge) -> None:

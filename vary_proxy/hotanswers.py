@@ -10,7 +10,7 @@ from vary_proxy.core.message import Buffer, Reply, Request
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.core.syntax import entity_tag, http_date
 from vary_proxy.hotheads import Edge, Head, Heads
-from vary_proxy.hotjudges import Judge
+from vary_proxy.hotjudges import ALLOWED, Judge
 from vary_proxy.store.slot import Slot
 
 
@@ -57,13 +57,21 @@ class Answer:
 class Line:
     """All answers known for one first line and Host, by the values of ``names``.
 
-    Where there is a ``judge``, what it says of ``Origin`` stands for it.
+    Where there is a ``judge``, what it says of ``Origin`` stands for it. Those in *crossing* have
+    a say only where there is an ``Origin`` that is not simply allowed.
     """
 
-    __slots__ = ("answers", "asked", "bodiless", "judge", "names", "request")
+    __slots__ = ("_few", "answers", "asked", "bodiless", "judge", "names", "request")
 
-    def __init__(self, names: tuple[bytes, ...], request: Request, judge: Judge | None) -> None:
+    def __init__(
+        self,
+        names: tuple[bytes, ...],
+        request: Request,
+        judge: Judge | None,
+        crossing: frozenset[bytes] = frozenset(),
+    ) -> None:
         self.names = names
+        self._few = tuple(b"" if name in crossing else name for name in names)
         self.request = request
         self.judge = judge
         self.bodiless = request.method == b"HEAD"
@@ -72,9 +80,16 @@ class Line:
 
     def values(self, found: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
         """What an answer to a request with the values *found* is known by."""
-        if self.judge is not None and (origin := found.get(b"origin")) is not None:
-            found = {**found, b"origin": self.judge[origin]}
-        return tuple(map(found.get, self.names))
+        origin = found.get(b"origin")
+        names = self.names
+        if origin is None:
+            names = self._few
+        elif self.judge is not None:
+            stands = self.judge[origin]
+            found = {**found, b"origin": stands}
+            if stands is ALLOWED:
+                names = self._few
+        return tuple(map(found.get, names))
 
 
 class Given(NamedTuple):

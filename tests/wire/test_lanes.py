@@ -531,8 +531,27 @@ async def test_a_request_with_a_cookie_takes_the_fast_lane_too(pair: Pair) -> No
     hot = pair.apps[0].hot
     line = hot.find(b"http", b"edge.example", b"GET /a HTTP/1.1")
     assert line is not None
+    crossing = {b"origin": b"https://a.example"}
     assert hot.answer(line, {b"cookie": b"another", WITH_COOKIE: b"1"}) is not None
-    assert hot.answer(line, {}) is None
+    assert hot.answer(line, {b"cookie": b"another", WITH_COOKIE: b"1", **crossing}) is None
+    for _ in range(3):
+        await pair.both(get(Cookie="session=1", Origin="https://a.example"))
+    line = hot.find(b"http", b"edge.example", b"GET /a HTTP/1.1")
+    assert line is not None
+    assert hot.answer(line, {b"cookie": b"another", WITH_COOKIE: b"1", **crossing}) is not None
+    assert hot.answer(line, crossing) is None  # a browser may block it for want of credentials
+
+
+async def test_who_asks_from_no_other_origin_shares_one_answer(pair: Pair) -> None:
+    for _ in range(3):
+        await pair.both(get(), apart=True)
+    for more in ({"Cookie": "a=b"}, {"Sec_Fetch_Mode": "no-cors"}, {"Sec_Fetch_Mode": "cors"}):
+        assert await long_ways(pair, get(**more)) == 0
+    for more in ({}, {"Cookie": "a=b"}, {"Sec_Fetch_Mode": "cors"}):
+        for origin in ("https://a.example", "https://b.example"):  # the log tells these apart
+            for _ in range(3):
+                fast, full = await pair.both(get("/edge/a", Origin=origin, **more), apart=True)
+                assert fast == full
 
 
 async def test_what_varies_by_cookie_is_told_apart_by_its_value(pair: Pair) -> None:
