@@ -211,11 +211,17 @@ class Fetcher:
         if not isinstance(verdict, Storable):
             if ask.stale is not None and head.status < 500:
                 await self._store.drop(ask.key, ask.stale)  # it has been superseded
+            if ask.part is not None:  # the rest alone is nobody's answer
+                await response.close()
+                return await self._land(replace(ask, part=None, whole=True), flight)
             return self._alone(ask, response, head, verdict.reason, now)
         part = None if ask.part is None else ask.part.part
         length = response.length if part is None else part.total
         most = ask.policy.cache.max_variants
         writer = self._store.writer(ask.key, length, most)
+        if writer is None and ask.part is not None:
+            await response.close()
+            return await self._land(replace(ask, part=None, whole=True), flight)
         if writer is None:
             return self._alone(ask, response, head, "too-large", now)
         draft = self._draft(ask, head, verdict, effective, requested, now)
