@@ -88,7 +88,6 @@ SCENARIOS = (
         "crowd",
         "hits of 200 browsers, 10 000 objects, 10 requests a connection",
         crowd=True,
-        targets={"nginx": 1.0},
     ),
     Scenario("connections", "hit, 1 KiB, 256 connections", connections=256),
     Scenario("logged", "hit, 1 KiB, JSON access log", logged=True, targets={"nginx": 1.2}),
