@@ -234,7 +234,7 @@ class Judge:
         self.shows = shows  # how the server tells an application of a target
         self.drops = drops  # methods whose content it reads and keeps to itself
         self.number: int | None = None  # of the request that the application saw last
-        self.tried = self.forwarded = self.seen = 0
+        self.tried = self.forwarded = self.seen = self.missed = 0
 
     async def judge(self, one: Try) -> None:
         self.tried += 1
@@ -263,7 +263,7 @@ class Judge:
         self, answers: list[Answer], asked: list[Asked], marked: bytes, context: object
     ) -> None:
         """Every answer of the application is that to the request in its place."""
-        waiting, missed = list(asked), 0
+        waiting = list(asked)
         for answer in answers:
             saw = _saw(answer)
             if saw is None:  # ours, or the server's own
@@ -271,7 +271,7 @@ class Judge:
                 if waiting and (waiting[0].target != marked or len(answers) == 1):
                     del waiting[0]
                     # A server between may lose the answer to what was seen behind it.
-                    missed += answer.status in (502, 503, 504)
+                    self.missed += answer.status in (502, 503, 504)
                 continue
             assert waiting, context
             forwarded = waiting.pop(0)
@@ -280,8 +280,8 @@ class Judge:
             kept = b"" if saw.method in self.drops else forwarded.body
             assert saw.body == kept, context
             last = saw.number - 1 if self.number is None else self.number
-            assert 1 <= saw.number - last <= 1 + missed, (last, context)
-            missed = 0
+            assert 1 <= saw.number - last <= 1 + self.missed, (last, context)
+            self.missed = 0
             self.number = saw.number
             self.seen += 1
         assert not waiting, context
