@@ -92,6 +92,8 @@ def test_a_crowd_is_of_many_browsers_and_is_answered():
                 asked.append(head)
                 writer.write(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nok')
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def served():
         server = await asyncio.start_server(answered, "127.0.0.1", 0)
