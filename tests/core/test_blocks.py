@@ -24,12 +24,25 @@ LARGE = stored(etag=b'"1"', length=10 * BLOCK + 7)
     ],
 )
 def test_the_range_asked_for_is_of_whole_blocks(wanted, asked):
-    assert blocks.slot((wanted, (7, 9))) == b"bytes=%d-%d" % asked
+    assert blocks.slot((wanted,)) == b"bytes=%d-%d" % asked
 
 
 def test_a_suffix_is_lengthened_to_where_its_block_must_begin():
     assert blocks.slot(((None, 10),)) == b"bytes=-%d" % (10 + BLOCK - 1)
     assert blocks.slot(((None, 0),)) is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    ("wanted", "asked"),
+    [
+        (((BLOCK, BLOCK), (5, 9)), b"bytes=0-%d" % (BLOCK - 1)),
+        (((BLOCK, None), (None, 5)), b"bytes=-%d" % (5 + BLOCK - 1)),
+        (((None, 0), (BLOCK, None)), b"bytes=%d-%d" % (BLOCK, (1 + STRETCH) * BLOCK - 1)),
+    ],
+)
+def test_of_several_ranges_one_is_asked_for_that_is_there_if_any_is(wanted, asked, order):
+    assert blocks.slot(wanted[::order]) == asked
 
 
 def test_what_is_missing_is_asked_for_on_a_condition():

@@ -121,6 +121,17 @@ async def test_several_ranges_of_what_is_not_stored(edge: Edge, large: Large) ->
     assert large.asked == [blocks(0, 0), blocks(6, 6)]
 
 
+@pytest.mark.parametrize("last", [b"-5", b"0-9"])
+async def test_one_range_beyond_the_end_takes_nothing_from_the_others(
+    edge: Edge, large: Large, last: bytes
+) -> None:
+    """A 416 is for a set of which no range is there (RFC 9110 §14.2)."""
+    first = b"%d-%d" % (large.total, large.total + 9)
+    reply = await edge.get("/v", range=b"bytes=%b, %b" % (first, last))
+    assert reply.status == 206
+    assert reply.body == (large.whole[-5:] if last == b"-5" else large.whole[:10])
+
+
 async def test_many_small_ranges_in_any_order(edge: Edge, large: Large) -> None:
     dice = random.Random(5)
     for _ in range(200):

@@ -20,19 +20,26 @@ STRETCH = 128  # blocks that are asked for at once, at most
 
 
 def slot(wanted: Sequence[Spec]) -> bytes | None:
-    """The Range that asks for the whole blocks of the first of *wanted*; None: there is none.
+    """The Range that asks for the whole blocks of one of *wanted*; None: there is none.
 
+    It is one that can be answered if any can: a 416 to it is one to all (RFC 9110 §14.2).
     The length of the whole is not known: a suffix is lengthened until it must begin at or before
     the block in which it begins. Of a long range the first stretch is asked for: who leaves
     early has cost little, and what others bring meanwhile need not be asked for again.
     """
-    first, last = wanted[0]
+    first, last = _surest(wanted)
     if first is None:
         return b"bytes=-%d" % (last + BLOCK - 1) if last else None
     begin = first - first % BLOCK
     most = begin + STRETCH * BLOCK
     stop = most if last is None else min(most, _up(last + 1))
     return b"bytes=%d-%d" % (begin, stop - 1)
+
+
+def _surest(wanted: Sequence[Spec]) -> Spec:
+    suffix = next((one for one in wanted if one[0] is None and one[1]), None)
+    begun = [one for one in wanted if one[0] is not None]
+    return suffix or min(begun, key=lambda one: one[0] or 0, default=wanted[0])
 
 
 def around(span: Span, total: int) -> Span:
