@@ -138,6 +138,7 @@ class Run:
 
     def enter(self, reader: RunReader) -> None:
         self._readers.add(reader)
+        self.moved()  # it may be ahead of all others
 
     def leave(self, reader: RunReader) -> None:
         if reader in self._readers and reader.at > self.first:
@@ -174,6 +175,7 @@ class RunReader:
         if not self.run.is_read_by(self) or not self.run.covers(offset):
             return False
         self.at = offset
+        self.run.moved()
         return True
 
     async def upto(self, stop: int) -> AsyncIterator[Buffer]:
