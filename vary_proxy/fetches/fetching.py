@@ -15,7 +15,6 @@ from vary_proxy.core import (
     blocks,
     edge,
     forwarding,
-    freshness,
     parts,
     reuse,
     storing,
@@ -27,11 +26,11 @@ from vary_proxy.core.delivery import received
 from vary_proxy.core.message import Request, Response
 from vary_proxy.core.policy import Policy
 from vary_proxy.core.ranges import Span
-from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.core.storing import Storable
-from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.fetches.asking import RANGE, Ask, key_names, to_origin
+from vary_proxy.fetches.asking import RANGE, Ask, to_origin
+from vary_proxy.fetches.completing import completed
 from vary_proxy.fetches.convoy import Convoy
+from vary_proxy.fetches.drafting import FRAMING, drafted
 from vary_proxy.fetches.freshening import Freshener
 from vary_proxy.fetches.pumping import Load, Pump
 from vary_proxy.fetches.runs import Runs
@@ -46,7 +45,6 @@ from vary_proxy.tasks import Tasks
 
 STANDS_IN_FOR = frozenset((500, 502, 503, 504))  # RFC 5861 §4
 LARGE = 4 << 20  # bytes; a range of what is no larger may bring the whole, to be kept as such
-_UNKNOWN = Body(b"", 0)
 
 
 class Fetcher:
@@ -163,14 +161,14 @@ class Fetcher:
         is_all = span.length == total == response.length
         if is_all and total <= LARGE and self._store.writer(ask.key, total, 1):
             return await self._received(ask, flight, response, head, requested)
-        draft = self._draft(ask, head, verdict, effective, requested, now)
+        draft = drafted(ask, head, verdict, effective, requested, now)
         opened = await self._sower.opened(ask, flight, response, draft, span, total)
         if opened is None:
             return None
         stored, anchor = opened
         own = stored
         if verdict.fields is not head.fields:
-            own = replace(stored, fields=vary.dress(head.fields.without(_FRAMING), effective))
+            own = replace(stored, fields=vary.dress(head.fields.without(FRAMING), effective))
         return Opened(stored, own, effective, anchor)
 
     async def _received(
@@ -183,7 +181,11 @@ class Fetcher:
             await self._freshener.from_head(ask, head, requested)
             return Alone(response, head.fields, "method")
         if ask.part is not None and head.status == 206:
-            head = parts.completed_head(ask.part, head)
+            whole = await completed(self._store, self._origins, ask, ask.part, head, response)
+            if whole is None:
+                await response.close()
+                return await self._land(replace(ask, part=None, whole=True), flight)
+            response, head = whole, whole.head
         elif ask.part is not None:
             ask = replace(ask, part=None)
         return await self._judge(ask, flight, response, head, requested)
@@ -215,8 +217,7 @@ class Fetcher:
                 await response.close()
                 return await self._land(replace(ask, part=None, whole=True), flight)
             return self._alone(ask, response, head, verdict.reason, now)
-        part = None if ask.part is None else ask.part.part
-        length = response.length if part is None else part.total
+        length = response.length
         most = ask.policy.cache.max_variants
         writer = self._store.writer(ask.key, length, most)
         if writer is None and ask.part is not None:
@@ -224,18 +225,18 @@ class Fetcher:
             return await self._land(replace(ask, part=None, whole=True), flight)
         if writer is None:
             return self._alone(ask, response, head, "too-large", now)
-        draft = self._draft(ask, head, verdict, effective, requested, now)
+        draft = drafted(ask, head, verdict, effective, requested, now)
         spool = Spool(length)
         anchor = spool.reader()
         self._flights.forget_unstorable(ask.key)
-        load = Load(response, spool, writer, draft, flight, most, ask.part)
+        load = Load(response, spool, writer, draft, flight, most)
         taken = self._pump.at_once(load)
         if taken is None:
             self._tasks.spawn(self._pump.run(load), "pump")
             taken = variants.has_room(self._store.look(ask.key), draft, most, now)
         own = draft
         if verdict.fields is not head.fields:
-            own = replace(draft, fields=vary.dress(head.fields.without(_FRAMING), effective))
+            own = replace(draft, fields=vary.dress(head.fields.without(FRAMING), effective))
         return Landed(draft, own, spool, effective, anchor, "" if taken else "variant-cap")
 
     async def adopt(
@@ -272,29 +273,6 @@ class Fetcher:
         self._remember(ask.key, reason, now)
         return Alone(response, head.fields, reason)
 
-    def _draft(
-        self,
-        ask: Ask,
-        head: Response,
-        verdict: Storable,
-        effective: EffectiveVary,
-        requested: float,
-        now: float,
-    ) -> StoredResponse:
-        return StoredResponse(
-            status=head.status,
-            fields=vary.dress(verdict.fields.without(_FRAMING), effective),
-            body=_UNKNOWN,
-            selecting=ask.select(key_names(effective, ask.policy)),
-            born=freshness.born_at(head.fields, requested, now),
-            received=now,
-            reason=head.reason,
-            part=verdict.part,
-            authorized=b"authorization" in ask.request.fields,
-            keep=freshness.keeping(head.status, head.fields, now, ask.policy.cache),
-        )
 
-
-_FRAMING = frozenset((b"content-length",))
 # Reasons that lie in one request and say nothing about the next.
 _BY_REQUESTER = {"request-no-store", "authorization", "method", "presigned", "of-one-origin"}

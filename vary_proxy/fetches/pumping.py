@@ -40,7 +40,7 @@ class Lender(Protocol):
 
 @immutable
 class Load:
-    """One body to move. ``prefix`` is the stored part that goes before it."""
+    """One body to move."""
 
     response: OriginResponse
     spool: Spool
@@ -48,7 +48,6 @@ class Load:
     draft: StoredResponse
     flight: Flight
     max_variants: int
-    prefix: StoredResponse | None = None
 
 
 class Pump:
@@ -64,7 +63,7 @@ class Pump:
         was done, and it is to ``run``.
         """
         body, writer, flight = at_hand(load.response), load.writer, load.flight
-        if body is None or load.prefix is not None or load.draft.part is not None:
+        if body is None or load.draft.part is not None:
             return None
         if flight.on_load is not None or not isinstance(writer, MemoryWriter):
             return None
@@ -93,7 +92,7 @@ class Pump:
         """Move everything; what was published, None when nothing. Raises OriginFailure."""
         open_writer: Writer | None = writer
         try:
-            async for chunk in self._content(load):
+            async for chunk in load.response.chunks():
                 load.spool.append(chunk)
                 if open_writer is not None:
                     open_writer = await self._write(load, open_writer, chunk)
@@ -112,13 +111,6 @@ class Pump:
                 await open_writer.finish()
             return None
         return await open_writer.commit(load.draft)
-
-    async def _content(self, load: Load) -> AsyncIterator[bytes]:
-        if load.prefix is not None:
-            async for held in self._held(load.flight.key, load.prefix, 0):
-                yield held
-        async for chunk in load.response.chunks():
-            yield chunk
 
     async def _held(self, key: bytes, stored: StoredResponse, start: int) -> AsyncIterator[bytes]:
         content = await self._store.read(key, stored.body, start, stored.body.length)
