@@ -7,13 +7,14 @@ is never mixed in (RFC 9110 §13.1.5, §15.3.7).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer, Response
+from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.asking import Ask, for_bytes
-from vary_proxy.fetches.spool import SpoolReader
+from vary_proxy.fetches.spool import Spool, SpoolReader
 from vary_proxy.origin import Origin, OriginFailure
 from vary_proxy.store.base import BodyGone
 
@@ -60,6 +61,51 @@ class Steady(AsyncIterator[Buffer]):
         close = getattr(self._rest, "aclose", None)
         if close is not None:
             await close()
+
+
+class SteadyPieces(AsyncIterator[Buffer]):
+    """*pieces* of the body in *spool*: bytes as they are, and spans of it one after the other.
+
+    What comes after the piece being read is held for us, unless it lies before that: a spool that
+    keeps no history would wait for us, and we for it. Nothing is held once it is closed.
+    """
+
+    def __init__(self, spool: Spool, pieces: Sequence[bytes | Span], resume: Resume | None) -> None:
+        self._spool = spool
+        self._resume = resume
+        self._held: SpoolReader | None = None
+        self._chunks = self._read(pieces)
+        self._hold(pieces, 0)
+
+    async def __anext__(self) -> Buffer:
+        return await anext(self._chunks)
+
+    async def aclose(self) -> None:
+        await self._chunks.aclose()
+        self._hold((), 0)
+
+    async def _read(self, pieces: Sequence[bytes | Span]) -> AsyncGenerator[Buffer, None]:
+        for at, piece in enumerate(pieces, 1):
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            reader = self._spool.reader(piece.start, piece.stop)
+            self._hold(pieces[at:], piece.start)
+            steady = Steady(reader, piece.stop, self._resume)
+            try:
+                async for chunk in steady:
+                    yield chunk
+            finally:
+                await steady.aclose()
+
+    def _hold(self, pieces: Sequence[bytes | Span], reading: int) -> None:
+        """Hold what *pieces* need, while we read at *reading*; what was held before is not."""
+        before, self._held = self._held, None
+        first = min((one.start for one in pieces if isinstance(one, Span)), default=-1)
+        if first >= reading:
+            self._held = self._spool.reader(first)
+        if before is not None:
+            before.close()
 
 
 def resuming(

@@ -4,7 +4,8 @@ While a body is being stored its history is kept, so that anybody may join from 
 here, or, where the store has it in another place, there: ``forget`` drops what can be read
 ``back``, and who is slower or later reads it from the store at his own pace. Once it is known that
 it will not be stored, ``release`` turns the spool into a window: what every reader has passed is
-dropped, and the writer waits for the slowest. Readers that leave are forgotten at once.
+dropped, and the writer waits for the slowest, but for nobody who has yet to begin further on.
+Readers that leave are forgotten at once.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Spool:
         self._readers: set[SpoolReader] = set()
         self._more: asyncio.Future[None] | None = None
         self._less: asyncio.Future[None] | None = None
+        self._rested = asyncio.Event()
 
     @property
     def joinable(self) -> bool:
@@ -57,11 +59,13 @@ class Spool:
     def finish(self) -> None:
         self.finished = True
         self._wake_readers()
+        self.rest()
 
     def fail(self, error: BaseException) -> None:
         """Readers get what there is, then *error*."""
         self._error = error
         self._wake_readers()
+        self.rest()
 
     @contextmanager
     def filling(self) -> Iterator[None]:
@@ -86,6 +90,11 @@ class Spool:
         while self._chunks and self._gone + len(self._chunks[0]) <= stop:
             self._drop()
 
+    @property
+    def forgets(self) -> bool:
+        """True once something is to be read ``back``."""
+        return self._back is not None
+
     async def behind(self, start: int) -> Sequence[Buffer] | None:
         """Some bytes from *start* on that are here no more; None: they are. Raises BodyGone."""
         if start >= self._gone:
@@ -94,6 +103,21 @@ class Spool:
         if not found:
             raise BodyGone(start)
         return found
+
+    def rest(self) -> None:
+        """To be called when a reader has caught up: nobody may need what is not here any more."""
+        ended = self.finished or self._error is not None
+        if ended and all(reader.index >= self._dropped for reader in self._readers):
+            self._rested.set()
+
+    async def rested(self, seconds: float) -> bool:
+        """Wait, no longer than *seconds*, until nobody needs what was forgotten, nor ever will."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._rested.wait()
+        except TimeoutError:
+            return False
+        return True
 
     @property
     def begins(self) -> tuple[int, int]:
@@ -110,7 +134,7 @@ class Spool:
         while self._released:
             if not self._readers:
                 raise Abandoned
-            if self.size - min(reader.passed for reader in self._readers) <= WINDOW:
+            if self.size - min(reader.needs for reader in self._readers) <= WINDOW:
                 return
             self._less = self._less or asyncio.get_running_loop().create_future()
             await self._less
@@ -133,8 +157,8 @@ class Spool:
             self._more = None
 
     def _trim(self) -> None:
-        behind = min((reader.index for reader in self._readers), default=self._dropped)
-        while self._dropped < behind:
+        needed = min((reader.needs for reader in self._readers), default=self._gone)
+        while self._chunks and self._gone + len(self._chunks[0]) <= needed:
             self._drop()
         if self._less is not None:
             if not self._less.done():
@@ -166,6 +190,7 @@ class Spool:
     def leave(self, reader: SpoolReader) -> None:
         self._readers.discard(reader)
         self.moved()
+        self.rest()
 
     def moved(self) -> None:
         """A reader has gone on: what all have passed can go."""
@@ -184,6 +209,11 @@ class SpoolReader(AsyncIterator[Buffer]):
         self.passed = 0  # bytes of the body up to that chunk
         self._behind: deque[Buffer] = deque()  # from the store, before that chunk
         spool.enter(self)
+
+    @property
+    def needs(self) -> int:
+        """Where the bytes begin that are still to be read."""
+        return max(self.passed, self._start)
 
     def __aiter__(self) -> SpoolReader:
         return self
@@ -232,6 +262,7 @@ class SpoolReader(AsyncIterator[Buffer]):
             raise
         if found is None:
             self.index, self.passed = self._spool.begins
+            self._spool.rest()
             return False
         self._behind.extend(found)
         return True
@@ -241,5 +272,8 @@ class SpoolReader(AsyncIterator[Buffer]):
         high = len(chunk) if self._stop is None else min(len(chunk), self._stop - begin)
         return chunk if low == 0 and high == len(chunk) else chunk[low:high]
 
-    async def aclose(self) -> None:
+    def close(self) -> None:
         self._spool.leave(self)
+
+    async def aclose(self) -> None:
+        self.close()

@@ -19,8 +19,8 @@ from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.core.syntax import format_date
 from vary_proxy.core.vary import EffectiveVary
-from vary_proxy.fetches.resuming import Resume, Steady, steadily
-from vary_proxy.fetches.spool import Spool, SpoolReader
+from vary_proxy.fetches.resuming import Resume, Steady, SteadyPieces, steadily
+from vary_proxy.fetches.spool import Spool
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.store.base import Store
 
@@ -127,27 +127,8 @@ def from_spool(
         reader = spool.reader(span.start, None if span.stop < 0 else span.stop)
         stream = reader if span.stop < 0 else Steady(reader, span.stop, resume)
     elif plan.pieces:
-        stream = _spooled(spool, plan.pieces, spool.reader(), resume)
+        stream = SteadyPieces(spool, plan.pieces, resume)
     return _reply(walk, plan, (), stream)
-
-
-async def _spooled(
-    spool: Spool,
-    pieces: Sequence[bytes | Span],
-    anchor: SpoolReader,
-    resume: Resume | None,
-) -> AsyncIterator[Buffer]:
-    # The anchor stays at the first byte, so that ranges in any order find their bytes.
-    try:
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                yield piece
-                continue
-            reader = spool.reader(piece.start, piece.stop)
-            async for chunk in Steady(reader, piece.stop, resume):
-                yield chunk
-    finally:
-        await anchor.aclose()
 
 
 def alone(walk: Walk, response: OriginResponse, fields: Fields, status: CacheStatus) -> Reply:
