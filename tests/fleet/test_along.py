@@ -10,12 +10,13 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from redis.asyncio import Redis
 
 from tests.fleet.conftest import Body, Origin, Reader, Starter, text
 from tests.real.proxy import configured, running_proxy
 from tests.store.servers import RedisServer
 from vary_proxy.app import App
-from vary_proxy.fetches import along, convoy, leading
+from vary_proxy.fetches import along, convoy, keeping, leading
 from vary_proxy.purges.purging import Purge
 from vary_proxy.store import notices
 from vary_proxy.store.fleet import FleetFlights
@@ -293,6 +294,45 @@ async def test_a_purge_of_what_has_changed_cuts_nobody_who_is_being_served(
     for reader in (one, other, slow):
         assert await reader.rest() == old.whole
     assert origin.asked == 2
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["of who fetches", "of who follows"])
+async def test_what_is_purged_stays_for_as_long_as_a_slow_reader_needs_it(
+    origin: Origin,
+    redis: RedisServer,
+    start: Starter,
+    apps: list[App],
+    session: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    at: int,
+) -> None:
+    """Without a validator nobody else has it. The life of its blocks is cut short here."""
+    monkeypatch.setattr(keeping, "EVERY", 0.05)
+    said = b"Cache-Control: max-age=600\r\n"
+    old = Body([os.urandom(5 << 20), os.urandom(3 << 20)], fields=said, gates=[asyncio.Event()])
+    origin.bodies = [old]
+    urls = [await start() + "/a" for _ in range(2)]
+    one, other, slow = (Reader(session, urls[number]) for number in (0, 1, at))
+    await one.begin()
+    await one.until(1)
+    for reader in (other, slow):
+        await reader.begin()
+    await other.until(4 << 20)
+    await apps[0].purger.run(_PURGES[0])
+    old.gates[0].set()
+    for reader in (one, other):
+        assert await reader.rest() == old.whole
+    async with Redis.from_url(redis.url) as client:
+        names = [name async for name in client.scan_iter(match="*:b:*")]
+        for name in names:
+            await client.expire(name, 20)
+        async with asyncio.timeout(10):
+            while min([await client.ttl(name) for name in names]) <= 20:
+                await asyncio.sleep(0.01)
+    assert await slow.rest() == old.whole
+    assert origin.asked == 1
+    async with asyncio.timeout(10):
+        await apps[at].tasks.settle()  # nothing is kept for nobody
 
 
 async def test_a_body_that_proves_too_large_holds_nobody_who_follows(

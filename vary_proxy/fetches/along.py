@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
+from vary_proxy.fetches.keeping import keeping
 from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Found, Landed, Landing, Validated
 from vary_proxy.origin import OriginFailure
 from vary_proxy.store.base import BodyGone, Store
+from vary_proxy.tasks import Tasks
 
 if TYPE_CHECKING:
     from vary_proxy.fetches.convoy import Fleet
@@ -50,6 +52,7 @@ class Along:
         self,
         fleet: Fleet,
         store: Store,
+        tasks: Tasks,
         key: bytes,
         followed: Followed,
         landed: Landed,
@@ -57,6 +60,7 @@ class Along:
     ) -> None:
         self._fleet = fleet
         self._store = store
+        self._tasks = tasks
         self._key = key
         self._followed = followed
         self._landed = landed
@@ -83,6 +87,8 @@ class Along:
         """Keep no more than is needed: what lies in blocks is read there by who is behind."""
         spool = self._landed.spool
         if not self._alone:
+            if not spool.forgets:
+                self._tasks.spawn(keeping(spool, self._keep), "keep what is read")
             spool.forget(min(self._headway.size, spool.size - _HISTORY), self._back)
             return
         if spool.joinable:
@@ -92,6 +98,9 @@ class Along:
 
     async def _back(self, start: int, stop: int) -> Sequence[Buffer] | None:
         return await self._fleet.read(self._key, self._headway, start, stop)
+
+    async def _keep(self) -> None:
+        await self._fleet.keep(self._key, self._headway)
 
     async def _content(self) -> AsyncIterator[Buffer]:
         try:

@@ -62,6 +62,8 @@ class Fleet(Protocol):
         self, key: bytes, headway: Headway, start: int, stop: int
     ) -> Sequence[Buffer] | None: ...
 
+    async def keep(self, key: bytes, headway: Headway) -> None: ...
+
     def ears(self, key: bytes, variant: bytes) -> AbstractContextManager[Ears]: ...
 
 
@@ -149,7 +151,7 @@ class Convoy:
             found = await self._stored(ask)
             return Found(found) if found is not None else await self._again(ask, flight, fetch)
 
-        along = Along(self._fleet, self._store, ask.key, followed, landed, again)
+        along = Along(self._fleet, self._store, self._tasks, ask.key, followed, landed, again)
         self._tasks.spawn(self._run(along, flight), "read along")
         return landed
 

@@ -63,7 +63,7 @@ class Fetcher:
         self._flights = flights
         self._tasks = tasks
         self._clock = clock
-        self._pump = Pump(store, flights, clock)
+        self._pump = Pump(store, flights, tasks, clock)
         self.vouching = Vouching(clock)
         self._freshener = Freshener(store, clock, self.vouching)
         self.runs = Runs(store, tasks, None if convoy is None else convoy.heralds)

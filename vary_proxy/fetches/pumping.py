@@ -15,11 +15,13 @@ from vary_proxy.core import parts, ranges
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.core.values import immutable
+from vary_proxy.fetches.keeping import keeping
 from vary_proxy.fetches.spool import Spool
 from vary_proxy.flights import Flight, Flights
 from vary_proxy.origin import OriginFailure, OriginResponse, at_hand
 from vary_proxy.store.base import BodyGone, Store, TooLarge, Writer
 from vary_proxy.store.memorywriter import MemoryWriter
+from vary_proxy.tasks import Tasks
 
 HISTORY = 1 << 20  # bytes of a body kept here once the store has what goes before
 
@@ -37,6 +39,9 @@ class Lender(Protocol):
     async def finish(self) -> None:
         """That was all, and it is not to be published: for those alone who read it already."""
 
+    async def keep(self) -> None:
+        """What was lent is read still: it stays for a while longer."""
+
 
 @immutable
 class Load:
@@ -51,8 +56,11 @@ class Load:
 
 
 class Pump:
-    def __init__(self, store: Store, flights: Flights, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, flights: Flights, tasks: Tasks, clock: Callable[[], float]
+    ) -> None:
         self._store = store
+        self._tasks = tasks
         self._flights = flights
         self._clock = clock
 
@@ -147,6 +155,8 @@ class Pump:
             self._flights.unlist(load.flight)
             spool.release()
             return None
+        if not spool.forgets:
+            self._tasks.spawn(keeping(spool, writer.keep), "keep what is read")
         spool.forget(min(lent, spool.size - HISTORY), writer.back)
         return writer
 

@@ -104,6 +104,9 @@ class CacheDriver:
     async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None:
         """Nothing: they were written to stay, and those who need not will be evicted."""
 
+    async def prolong_blocks(self, names: Sequence[str], lifetime: float) -> None:
+        """Nothing, as ``keep_blocks``."""
+
     async def drop_blocks(self, names: Sequence[str]) -> None:
         for name in names:
             await self._call(lambda name=name: self.cache.delete(name))  # type: ignore[misc]

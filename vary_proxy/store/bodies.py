@@ -148,7 +148,12 @@ class SharedWriter:
         await self._sent_all()
         self._whole = not self._dead
         if self._lent and not self._dead:
-            await self._store.keep_blocks(self._sent, layout.ABANDONED)
+            await self.keep()
+
+    async def keep(self) -> None:
+        """What was lent is read still: it stays for a while longer."""
+        self._renewed = time.monotonic()
+        await self._store.prolong_blocks(self._sent, layout.ABANDONED)
 
     async def _sent_all(self) -> None:
         if self._sender is not None:
@@ -202,8 +207,7 @@ class SharedWriter:
     async def _renew(self) -> None:
         """Keep the first blocks of a long body alive while its last ones are under way."""
         if time.monotonic() - self._renewed > layout.ABANDONED / 4:
-            self._renewed = time.monotonic()
-            await self._store.keep_blocks(self._sent, layout.ABANDONED)
+            await self.keep()
 
     def _give_up(self) -> None:
         self._dead = True

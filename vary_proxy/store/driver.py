@@ -93,6 +93,9 @@ class Driver(Protocol):
 
     async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None: ...
 
+    async def prolong_blocks(self, names: Sequence[str], lifetime: float) -> None:
+        """As ``keep_blocks``, but of none is the life cut short."""
+
     async def drop_blocks(self, names: Sequence[str]) -> None: ...
 
     async def tag_epochs(self, tags: Sequence[bytes]) -> Sequence[Epochs]:

@@ -118,6 +118,17 @@ class FleetFlights:
         spans = layout.spans(place, start, stop)[: bodies.WINDOW]
         return await bodies.fetch(self._get, layout.row(key), place, spans)
 
+    async def keep(self, key: bytes, headway: Headway) -> None:
+        """What *headway* tells of is read still: it stays for a while longer."""
+        place = Place(b"", headway.size, headway.token, layout.BLOCK)
+        names = layout.block_names(layout.row(key), place)
+        await self._breaker.run(
+            "keep",
+            lambda: self._driver.prolong_blocks(names, layout.ABANDONED),
+            None,
+            write=True,
+        )
+
     @contextmanager
     def ears(self, key: bytes, variant: bytes) -> Iterator[Ears]:
         """Hear of this flight for as long as the block lasts."""

@@ -134,10 +134,16 @@ class RedisDriver:
         await self.cache.set(name, value, ttl=lifetime)
 
     async def keep_blocks(self, names: Sequence[str], lifetime: float) -> None:
+        await self._each(scripts.KEEP, names, lifetime)
+
+    async def prolong_blocks(self, names: Sequence[str], lifetime: float) -> None:
+        await self._each(scripts.PROLONG, names, lifetime)
+
+    async def _each(self, script: str, names: Sequence[str], lifetime: float) -> None:
         for start in range(0, len(names), _BATCH):  # one command: an eighth of what 512 cost
             keys = [self._key(name) for name in names[start : start + _BATCH]]
             milliseconds = _aiocache.milliseconds(lifetime)
-            await self.client.eval(scripts.KEEP, len(keys), *keys, milliseconds)
+            await self.client.eval(script, len(keys), *keys, milliseconds)
 
     async def drop_blocks(self, names: Sequence[str]) -> None:
         for start in range(0, len(names), _BATCH):

@@ -26,6 +26,15 @@ KEEP = """
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
 """
 
+# KEYS: blocks. ARGV: the lifetime in ms that they are to have at least; what has gone stays gone.
+PROLONG = """
+for i = 1, #KEYS do
+  if redis.call('PTTL', KEYS[i]) < tonumber(ARGV[1]) then
+    redis.call('PEXPIRE', KEYS[i], ARGV[1])
+  end
+end
+"""
+
 # KEYS: the row. ARGV: new generation, lifetime of the tombstone in ms, channel, message.
 # Dropping comes first and alone: a full server refuses the tombstone, not the UNLINK.
 WIPE = """

@@ -224,10 +224,10 @@ class SharedStore:
 
         return await self.breaker.run("write", put, False, write=True)
 
-    async def keep_blocks(self, names: Sequence[str], seconds: float) -> None:
+    async def prolong_blocks(self, names: Sequence[str], seconds: float) -> None:
         names = list(names)
         await self.breaker.run(
-            "keep", lambda: self.driver.keep_blocks(names, seconds), None, write=True
+            "keep", lambda: self.driver.prolong_blocks(names, seconds), None, write=True
         )
 
     def drop_later(self, names: Sequence[str]) -> None:

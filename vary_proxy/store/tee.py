@@ -71,6 +71,11 @@ class TeeWriter:
         if self._shared is not None:
             await self._shared.finish()
 
+    async def keep(self) -> None:
+        """What was lent is read still: it stays for a while longer."""
+        if self._shared is not None:
+            await self._shared.keep()
+
     def so_far(self) -> SoFar | None:
         """What others can read of it already; None: nothing."""
         return None if self._shared is None else self._shared.so_far()
