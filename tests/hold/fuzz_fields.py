@@ -250,6 +250,7 @@ def proxy_header(data: bytes) -> None:
 
 
 SAMPLES = [
+    b"(b|qD+\\.m?:a|" + bytes(30) + b"*" + bytes(84) + b"b)+\\.m",  # took seconds to be read
     b'max-age=60, private="set-cookie, x", no-cache="a", s-maxage="5", no-store',
     b"max-age=60;x, must-revalidate", b"Origin, accept-encoding\n*", b"bytes=0-1, -5, 7-",
     b"bytes 0-4/10", b"bytes 0-4/*", b'a=1, b=(1 "x" tok;y);z=?0, c=:YQ==:, d=@12, e=%"a%c3%bc"',

@@ -9,8 +9,8 @@ in two ways on the same characters.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 
 from vary_proxy.core.patterns import Chain, Chars, Choice, Node, PatternError, Repeat
 
@@ -150,19 +150,22 @@ class _Builder:
 
 def _has_ambiguous_loop(builder: _Builder) -> bool:
     """True when a position can come back to itself in two ways on the same characters."""
-    follow = builder.follow
-    reach = _closure([_bits(ways) for ways in follow])
-    for at, ways in enumerate(follow):
-        if not reach[at] >> at & 1:
-            continue
+    steps = [_bits(ways) for ways in builder.follow]
+    reach = _closure(steps)
+    for at, ways in enumerate(builder.follow):
         if any(many > 1 and reach[after] >> at & 1 for after, many in ways.items()):
             return True
-        loop = {
-            after for after in range(len(follow)) if reach[at] >> after & reach[after] >> at & 1
-        }
-        if _parts_and_meets(builder, at, loop):
-            return True
-    return False
+    return any(_parts_and_meets(builder.masks, steps, loop) for loop in _loops(reach))
+
+
+def _loops(reach: list[int]) -> set[int]:
+    """The sets of positions that can all come to each other."""
+    each = range(len(reach))
+    return {
+        sum(1 << other for other in each if reach[at] >> other & reach[other] >> at & 1)
+        for at in each
+        if reach[at] >> at & 1
+    }
 
 
 def _closure(steps: list[int]) -> list[int]:
@@ -175,26 +178,34 @@ def _closure(steps: list[int]) -> list[int]:
     return reach
 
 
-def _parts_and_meets(builder: _Builder, start: int, loop: set[int]) -> bool:
-    """True when two walks from *start*, reading alike, part and both come back to it."""
-    masks, follow = builder.masks, builder.follow
-    before: dict[tuple[int, int], set[tuple[int, int]]] = {}
-    todo = [(start, start)]
+def _parts_and_meets(masks: list[int], steps: list[int], loop: int) -> bool:
+    """True when two walks within *loop*, reading alike, part from one position and meet in one.
+
+    From there both can come back to where they parted, for all of a loop can.
+    """
+    inside = tuple(_each(loop))
+    ahead = {at: steps[at] & loop for at in inside}
+    alike = {at: sum(1 << one for one in inside if masks[at] & masks[one]) for at in inside}
+    todo = [(at, at) for at in inside]
     seen = set(todo)
+    gone = set()  # from where pairs went on; many stand before the same
     while todo:
-        pair = todo.pop()
-        for one, two in product(follow[pair[0]].keys() & loop, follow[pair[1]].keys() & loop):
-            if masks[one] & masks[two]:
-                before.setdefault((one, two), set()).add(pair)
-                if (one, two) not in seen:
-                    seen.add((one, two))
-                    todo.append((one, two))
-    todo = [(start, start)]
-    seen = set()
-    while todo:
-        for pair in before.get(todo.pop(), set()) - seen:
-            if pair[0] != pair[1]:
-                return True
-            seen.add(pair)
-            todo.append(pair)
+        here, there = todo.pop()
+        if here != there and ahead[here] & ahead[there]:
+            return True
+        if (ahead[here], ahead[there]) in gone:
+            continue
+        gone.add((ahead[here], ahead[there]))
+        for one in _each(ahead[here]):
+            for two in _each(ahead[there] & alike[one]):
+                pair = (one, two) if one < two else (two, one)
+                if pair not in seen:
+                    seen.add(pair)
+                    todo.append(pair)
     return False
+
+
+def _each(bits: int) -> Iterator[int]:
+    while bits:
+        yield (bits & -bits).bit_length() - 1
+        bits &= bits - 1
