@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
 from collections.abc import Callable, Sequence
@@ -36,6 +37,7 @@ class Large:
     conditions: bool = True  # else it knows no If-Match
     down: bool = False
     cut: int | None = None  # bytes after which the next body breaks off
+    gate: asyncio.Event | None = None  # waited for before the head
     fields: tuple[tuple[bytes, bytes], ...] = ()
     asked: list[bytes | None] = field(default_factory=list)
     sent: int = 0
@@ -98,7 +100,7 @@ class Large:
         self.sent += len(body)
         pieces = [body[at : at + PIECE] for at in range(0, len(body), PIECE)]
         if self.cut is None:
-            return Said(status, tuple(given), pieces)
+            return Said(status, tuple(given), pieces, gate=self.gate)
         kept, self.cut = body[: self.cut], None
         failure = OriginFailure("http_response_incomplete")
         return Said(status, tuple(given), [kept], length=len(body), cut=failure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from typing import Any
 
 import pytest
@@ -12,7 +13,11 @@ from tests.exchange.large import Large
 from vary_proxy.core.blocks import BLOCK
 from vary_proxy.core.message import Reply
 from vary_proxy.core.ranges import Span
+from vary_proxy.core.stored import Body
+from vary_proxy.fetches import heralding
+from vary_proxy.fetches.heralding import Heralds
 from vary_proxy.fetches.resuming import SteadyPieces
+from vary_proxy.fetches.running import Run
 from vary_proxy.fetches.spool import Abandoned, Spool
 from vary_proxy.store.memorywriter import MemoryWriter
 
@@ -55,6 +60,27 @@ async def test_who_goes_on_where_his_own_fetch_will_be_is_given_it(
         began = await paused(edge, b"bytes=0-%d" % (8 * BLOCK - 1), cache_control=b"no-store")
         await edge.get("/v", range=b"bytes=0-%d" % (2 * BLOCK - 1))  # these are stored now
         assert (await read(*began)).body == large.whole[: 8 * BLOCK]
+
+
+async def test_nobody_waits_long_for_the_head_of_anothers_fetch(
+    edge: Edge, large: Large, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor at every block anew."""
+    monkeypatch.setattr("vary_proxy.fetches.gaps.RIDE_SECONDS", 0.2)
+    async with asyncio.timeout(SOON):
+        await edge.get("/v", range=b"bytes=%d-" % (23 * BLOCK))
+        loop, gate = asyncio.get_running_loop(), asyncio.Event()
+        late, large.gate = asyncio.ensure_future(edge.get("/v", range=b"bytes=0-9")), gate
+        await asyncio.sleep(0)
+        while len(large.asked) < 2:
+            await asyncio.sleep(0)
+        large.gate, large.most, began = None, BLOCK, loop.time()
+        for block in (0, 1, 2):
+            found = await edge.get("/v", range=b"bytes=%d-%d" % (block * BLOCK, 4 * BLOCK - 1))
+            assert found.body == large.whole[block * BLOCK : 4 * BLOCK]
+        assert loop.time() - began < 0.6
+        gate.set()
+        assert (await late).body == large.whole[:10]
 
 
 # ── a body on its way that the store does not take after all ────────────────────────────
@@ -110,3 +136,90 @@ async def test_who_leaves_in_the_middle_of_them_holds_nothing(chunks: int) -> No
     await leaves.aclose()
     with pytest.raises(Abandoned):
         await spool.room()
+
+
+# ── a block that another process is about to bring ──────────────────────────────────────
+
+
+class Fleet:
+    """One run of another process, of blocks 0 to 9, whatever is asked for."""
+
+    owner = struct.pack(">QQ8s", 0, 10, b"theirs")
+
+    def __init__(self) -> None:
+        self.mine: bytes | None = None
+
+    async def follow(self, key: bytes, variant: bytes) -> tuple[bytes, None]:
+        return self.mine or self.owner, None
+
+    async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
+        self.mine = owner
+        return True
+
+
+@pytest.fixture
+def heralds(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> Heralds:
+    monkeypatch.setattr(heralding, "RIDE_SECONDS", 0.2)
+    return Heralds(Fleet(), edge.store, edge.tasks)  # type: ignore[arg-type]
+
+
+BODY = Body(b"one", 10 * BLOCK)
+
+
+async def test_who_waited_for_a_run_in_vain_does_not_wait_for_it_again(heralds: Heralds) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert not await heralds.brought(b"key", BODY, 0)
+    waited = loop.time() - began
+    assert waited >= 0.2
+    for offset in range(0, 10 * BLOCK, BLOCK // 4):
+        assert not await heralds.brought(b"key", BODY, offset)
+    assert loop.time() - began < waited + 0.2
+
+
+async def test_nobody_waits_for_a_run_of_his_own_process(heralds: Heralds) -> None:
+    assert await heralds.announce(b"key", BODY, Span(0, 10 * BLOCK)) is not None
+    began = asyncio.get_running_loop().time()
+    assert not await heralds.brought(b"key", BODY, 0)
+    assert asyncio.get_running_loop().time() - began < 0.2
+
+
+class Announced:
+    """Fulfils what runs need of Heralds and Herald."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    async def announce(self, *_: object) -> Announced:
+        return self
+
+    async def is_there(self, *_: object) -> bool:
+        return False
+
+    def fly(self, run: Run) -> None:
+        self.said.append("fly")
+
+    async def moved(self, run: Run) -> None:
+        self.said.append("moved")
+
+    def land(self) -> None:
+        self.said.append("land")
+
+
+async def refuse(*_: object) -> bool:
+    """As when the variant was purged meanwhile."""
+    return False
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_run_that_is_not_stored_any_more_is_announced_no_longer(
+    edge: Edge, large: Large, kept: bool
+) -> None:
+    async with asyncio.timeout(SOON):
+        await edge.get("/v", range=b"bytes=%d-" % (23 * BLOCK))
+        announced = edge.exchange._fetcher.runs.heralds = Announced()  # type: ignore[assignment]
+        if not kept:
+            edge.store.blocks.put = refuse  # type: ignore[assignment, method-assign]
+        slow = await paused(edge, b"bytes=0-%d" % (20 * BLOCK - 1))
+        assert announced.said == (["fly", "moved"] if kept else ["fly", "land"])
+        assert (await read(*slow)).body == large.whole[: 20 * BLOCK]

@@ -19,6 +19,7 @@ from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.asking import Ask, for_bytes, may_share, plain
 from vary_proxy.fetches.running import Run, RunReader
 from vary_proxy.fetches.runs import Changed, Elsewhere, Runs
+from vary_proxy.flights import RIDE_SECONDS
 from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.store.base import Store
 
@@ -130,10 +131,17 @@ async def _landed(run: Run, offset: int, riding: StoredResponse | None = None) -
     """A reader at *offset* of *run*, whose response is awaited.
 
     None when it is another's, and came to nothing that would be so for *riding* as well: raises
-    Changed when that has changed, and OriginFailure when the run is ours.
+    Changed when that has changed, and OriginFailure when the run is ours. Nor is another's
+    awaited longer than by riders.
     """
     reader = run.reader(offset)
     try:
+        if riding is not None:
+            await asyncio.wait((run.landed,), timeout=RIDE_SECONDS)
+            if not run.landed.done():
+                run.joinable = False  # nor is it waited for at the next gap
+                reader.close()
+                return None
         await asyncio.shield(run.landed)
     except (Changed, OriginFailure) as failure:
         reader.close()

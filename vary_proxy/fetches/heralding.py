@@ -2,9 +2,10 @@
 
 A run (runs.py) is announced before it asks, and then where it is: which blocks of which body it
 brings. Another process that wants one of them, and that the run is about to bring, waits for it
-in the store instead of asking. Nobody waits longer than riders would. While somebody waits, the
-run goes on at the pace of the origin, whatever its own readers take; when it makes no headway, or
-its process dies, its announcement expires, and who waits asks for himself. The name of a body is
+in the store instead of asking. Nobody waits longer than riders would, nor twice for the same run
+in vain, nor for one of his own process: he would read along. While somebody waits, the run goes
+on at the pace of the origin, whatever its own readers take; when it makes no headway, or its
+process dies, its announcement expires, and who waits asks for himself. The name of a body is
 drawn by lot for each that is published, so what was announced of one that was purged is of no
 other.
 """
@@ -15,6 +16,8 @@ import asyncio
 import hashlib
 import os
 import struct
+import time
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from vary_proxy.core import blocks
@@ -35,6 +38,7 @@ _REGION = 8  # blocks: of so many one run is announced at a time
 _NEAR = NEAR // BLOCK  # blocks that it may be behind one who waits for it
 _LOOK = 0.05  # seconds between two looks for a block
 _TICK = 1.0  # seconds between two signs of life
+_IGNORED = 1024  # runs that nobody waits for are remembered, at most
 
 
 class Heralds:
@@ -42,10 +46,12 @@ class Heralds:
         self._fleet = fleet
         self._store = store
         self._tasks = tasks
+        self._ignored: OrderedDict[bytes, None] = OrderedDict()  # by owner
 
     async def announce(self, key: bytes, body: Body, span: Span) -> Herald | None:
         """A run of *span* is ours from now on; None: another process has one hereabouts."""
         herald = Herald(self._fleet, self._tasks, key, body, blocks.numbers(span))
+        self._ignore(herald.owner)
         return herald if await herald.enter(span.start // BLOCK) else None
 
     async def brought(self, key: bytes, body: Body, offset: int) -> bool:
@@ -53,25 +59,31 @@ class Heralds:
 
         False: nobody does, or he takes too long.
         """
-        try:
-            async with asyncio.timeout(RIDE_SECONDS):
-                while await self._is_near(key, body, offset // BLOCK):
-                    await asyncio.sleep(_LOOK)
-                    if await self.is_there(key, body, offset):
-                        return True
-                return await self.is_there(key, body, offset)  # it may just have ended
-        except TimeoutError:
-            return False
+        # By the clock: a client of Redis can lose a cancellation, and with it a timeout.
+        until = time.monotonic() + RIDE_SECONDS
+        while (owner := await self._near(key, body, offset // BLOCK)) is not None:
+            if time.monotonic() >= until:
+                self._ignore(owner)
+                return False
+            await asyncio.sleep(_LOOK)
+            if await self.is_there(key, body, offset):
+                return True
+        return await self.is_there(key, body, offset)  # it may just have ended
+
+    def _ignore(self, owner: bytes) -> None:
+        self._ignored[owner] = None
+        if len(self._ignored) > _IGNORED:
+            self._ignored.popitem(last=False)
 
     async def is_there(self, key: bytes, body: Body, offset: int) -> bool:
         number = offset // BLOCK
         return all(await self._store.blocks.present(key, body, range(number, number + 1)))
 
-    async def _is_near(self, key: bytes, body: Body, number: int) -> bool:
-        """True while a run that was announced brings this block soon."""
+    async def _near(self, key: bytes, body: Body, number: int) -> bytes | None:
+        """The owner of a run that was announced and brings this block soon; None: there is none."""
         for region in {number // _REGION, max(0, number - _NEAR) // _REGION}:
             told = await self._fleet.follow(key, _variant(body, region))
-            if told is None or len(told[0]) != _OWNER.size:
+            if told is None or len(told[0]) != _OWNER.size or told[0] in self._ignored:
                 continue
             first, stop, _ = _OWNER.unpack(told[0])
             if first <= number < stop:
@@ -79,8 +91,8 @@ class Heralds:
                 if before.start == first or any(
                     await self._store.blocks.present(key, body, before)
                 ):
-                    return True
-        return False
+                    return told[0]
+        return None
 
 
 class Herald:
@@ -91,7 +103,7 @@ class Herald:
         self._tasks = tasks
         self._key = key
         self._body = body
-        self._owner = _OWNER.pack(numbers.start, numbers.stop, os.urandom(8))
+        self.owner = _OWNER.pack(numbers.start, numbers.stop, os.urandom(8))
         self._region = -1
         self._variant = b""  # empty: it is announced nowhere
 
@@ -100,7 +112,7 @@ class Herald:
         self.land()
         self._region = number // _REGION
         variant = _variant(self._body, self._region)
-        if await self._fleet.acquire(self._key, variant, self._owner, RIDE_SECONDS):
+        if await self._fleet.acquire(self._key, variant, self.owner, RIDE_SECONDS):
             self._variant = variant
         return bool(self._variant)
 
@@ -112,8 +124,12 @@ class Herald:
     async def moved(self, run: Run) -> None:
         """*run* has brought more blocks."""
         number = run.position // BLOCK
-        if number // _REGION != self._region and await self.enter(number):
+        if number // _REGION == self._region:
+            return
+        if await self.enter(number):
             self.fly(run)
+        else:
+            run.follow(False)
 
     def land(self) -> None:
         """It has ended, or is elsewhere, or brings nothing for others any more."""
@@ -122,7 +138,7 @@ class Herald:
             self._tasks.spawn(self._release(variant), "release a run")
 
     async def _release(self, variant: bytes) -> None:
-        await self._fleet.release(self._key, variant, self._owner, RIDE_SECONDS, None)
+        await self._fleet.release(self._key, variant, self.owner, RIDE_SECONDS, None)
 
     async def _tell(self, run: Run, variant: bytes) -> None:
         with self._fleet.ears(self._key, variant) as ears:
@@ -131,7 +147,7 @@ class Herald:
                 if run.is_held or run.position != seen:
                     seen = run.position
                     found = await self._fleet.lead(
-                        self._key, variant, self._owner, RIDE_SECONDS, None
+                        self._key, variant, self.owner, RIDE_SECONDS, None
                     )
                     run.follow(found == FOLLOWED)
                     if found == LOST:

@@ -54,9 +54,9 @@ class Runs:
         self._puts = asyncio.Semaphore(PUTS)
 
     def near(self, body: Body, offset: int) -> Run | None:
-        """A run that anybody may join who wants the byte at *offset*."""
-        runs = self._by_body.get(body, ())
-        return next((one for one in runs if one.joinable and one.covers(offset)), None)
+        """A run that anybody may join who wants the byte at *offset*: best, one that has landed."""
+        runs = [one for one in self._by_body.get(body, ()) if one.joinable and one.covers(offset)]
+        return next((one for one in runs if one.landed.done()), runs[0] if runs else None)
 
     def next_after(self, body: Body, offset: int) -> int | None:
         """Where the next run begins after *offset* that anybody may join."""
@@ -169,6 +169,9 @@ class Runs:
                 kept = kept and await self._put(key, stored, number, run)
                 number += 1
             run.trim()
+            if herald is not None and not kept:
+                herald.land()  # who waits for a block in the store waits in vain
+                herald = None
             if herald is not None and number > before:
                 await herald.moved(run)
             if kept and number > before and self._is_passed(stored.body, run):
