@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from tests.store.builders import KEY, Clock, body_of, bytes_of, found, put, stored
 from tests.store.conftest import eventually
 from tests.store.servers import MemcachedServer, RedisServer
-from vary_proxy.core.stored import Body
+from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.store import layout
 from vary_proxy.store.base import BodyGone
 from vary_proxy.store.bodies import BACKLOG
@@ -191,6 +192,46 @@ async def test_what_was_fetched_before_a_purge_is_not_published_after_it(
         await put(other, KEY, stored(A), b"fetched after")
         assert await other.load(KEY) is not None
         await other.purge(KEY)
+
+
+async def _commits(store: LayeredStore, before: StoredResponse) -> None:
+    await put(store, KEY, stored(B), b"fetched before")
+
+
+async def _freshens(store: LayeredStore, before: StoredResponse) -> None:
+    await store.replace(KEY, before, replace(before, born=before.born + 60))
+
+
+async def _adds(store: LayeredStore, before: StoredResponse) -> None:
+    await store.add(KEY, replace(before, selecting=((b"origin", B),)), 64)
+
+
+@pytest.mark.parametrize("change", [_commits, _freshens, _adds])
+async def test_what_a_store_that_dies_did_not_take_is_not_kept_alone_behind_a_purge(
+    workers: tuple[LayeredStore, LayeredStore],
+    change: Callable[[LayeredStore, StoredResponse], Awaitable[None]],
+) -> None:
+    store, _ = workers
+    before = await put(store, KEY, stored(A), b"old")
+    asked, dies = asyncio.Event(), asyncio.Event()
+
+    async def dead(*_: object, **__: object) -> NoReturn:
+        raise ConnectionError("gone")
+
+    async def dying(*_: object) -> NoReturn:
+        asked.set()
+        await dies.wait()
+        await dead()
+
+    driver = store.shared.driver
+    driver.apply, driver.wipe, driver.ping = dying, dead, dead  # type: ignore[method-assign]
+    under_way = asyncio.get_running_loop().create_task(change(store, before))
+    await asked.wait()
+    await store.purge(KEY)
+    dies.set()
+    await under_way
+    assert not store.shared.breaker.writable
+    assert store.peek(KEY) is None
 
 
 async def _finds_nothing(store: LayeredStore, key: bytes) -> bool:

@@ -108,7 +108,7 @@ class LayeredStore:
         with self.changing(key) as change:
             change.resource = await self.shared.added(key, stored, max_variants)
         if change.resource is None:
-            if here is None or self.shared.breaker.writable:
+            if here is None or not change.was_away(self.shared.breaker):
                 return False
             self.learn_alone(key, stored, max_variants)
         if here is not None:
@@ -119,7 +119,7 @@ class LayeredStore:
         known = self._known.get(key)
         with self.changing(key) as change:
             change.resource = await self.shared.replaced(key, old, new)
-        if change.resource is None and known is not None and not self.shared.breaker.writable:
+        if known is not None and change.was_away(self.shared.breaker):
             alone = variants.replaced(known, old, new)
             if alone is not None:
                 self._known.put(key, alone)

@@ -96,19 +96,19 @@ class TeeWriter:
 
     async def commit(self, stored: StoredResponse) -> StoredResponse:
         store, shared = self._store, self._shared
-        published = False
         if shared is not None:
             with store.changing(self._key) as change:
                 stored = await shared.commit(stored)
                 change.resource = shared.resource
-            published = change.resource is not None
+            published, alone = change.resource is not None, change.was_away(store.shared.breaker)
         else:
             assert self._digest is not None
             digest = self._digest.digest()[: codec.DIGEST]
             stored = replace(stored, body=Body(digest, self._length))
+            published, alone = False, not store.shared.breaker.writable
         if not published:
-            if store.shared.breaker.writable:
-                return stored  # refused by a store that is well: purged meanwhile, not admitted
+            if not alone:
+                return stored  # refused by a store that is well, or purged meanwhile
             store.learn_alone(self._key, stored, self._max_variants)
         if self._chunks is not None:
             store.hold(self._key, stored, self._chunks, self._max_variants)

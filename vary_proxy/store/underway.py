@@ -10,10 +10,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vary_proxy.core.stored import Resource
 from vary_proxy.tasks import Tasks
+
+if TYPE_CHECKING:
+    from vary_proxy.store.breaker import Breaker
 
 T = TypeVar("T")
 
@@ -26,6 +29,13 @@ class Pending:
     def __init__(self) -> None:
         self.clean = True
         self.resource: Resource | None = None  # what it came to
+
+    def was_away(self, breaker: Breaker) -> bool:
+        """True when it failed for want of the shared store, and of nothing else.
+
+        What was purged meanwhile must not be made up for in memory.
+        """
+        return self.resource is None and self.clean and not breaker.writable
 
 
 class UnderWay:
