@@ -65,7 +65,7 @@ async def fleet(origin: Origin, tmp_path: Path) -> AsyncIterator[Fleet]:
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
 origins: {{o: {{url: "http://127.0.0.1:{origin.port}"}}}}
-store: {{type: redis, url: "{redis.url}"}}
+store: {{type: redis, timeout: 5s, url: "{redis.url}"}}
 log: {{access: off}}
 """
     apps = [App(config.loads(text.encode(), "fleet.yaml", (), {})) for _ in range(2)]

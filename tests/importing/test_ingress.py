@@ -283,7 +283,7 @@ def test_the_same_path_twice_another_class_and_canaries() -> None:
         (b"a: !!python/object:os.system x", "has no meaning here"),
         (b"---\n" * 2000, "more than 1000 documents"),
         (b"[" * 100, "nested more than 32 deep"),
-        (b"# " + b"x" * (1 << 20), "too many"),
+        (b"# " + b"x" * (1 << 20), "larger than 1 MiB"),
         (
             b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
                 b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 10))

@@ -29,6 +29,7 @@ TABLE = [
     ("fonts", "ASSETS_URL", "fonts/a.woff2", True, "*", "*"),
     ("ranges", "MEDIA_URL", "video/a.mp4", True, "*", "*"),
     ("uploads", "BUCKET_URL", "any/a.txt", True, THEIRS, THEIRS),
+    ("app", "APP_URL", "any/a.txt", True, THEIRS, THEIRS),
     ("api", "APP_URL", "api/x", False, APP, None),
     ("cloudfront", "BUCKET_URL", "assets/a.svg", True, "*", "*"),
 ]
