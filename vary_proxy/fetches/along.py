@@ -11,14 +11,25 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.keeping import keeping
-from vary_proxy.flights import RIDE_SECONDS, Alone, Failed, Found, Landed, Landing, Validated
+from vary_proxy.flights import (
+    RIDE_SECONDS,
+    Alone,
+    Failed,
+    Found,
+    Landed,
+    Landing,
+    Opened,
+    Validated,
+)
 from vary_proxy.origin import OriginFailure
 from vary_proxy.store.base import BodyGone, Store
 from vary_proxy.tasks import Tasks
@@ -74,12 +85,13 @@ class Along:
         spool = self._landed.spool
         try:
             with spool.filling():
-                async for chunk in self._content():
-                    self._passed += len(chunk)
-                    self._digest.update(chunk)
-                    spool.append(bytes(chunk))
-                    if spool.size > _HISTORY:
-                        await self._lean()
+                async with aclosing(self._content()) as content:
+                    async for chunk in content:
+                        self._passed += len(chunk)
+                        self._digest.update(chunk)
+                        spool.append(bytes(chunk))
+                        if spool.size > _HISTORY:
+                            await self._lean()
         finally:
             await self._landed.anchor.aclose()
 
@@ -102,14 +114,15 @@ class Along:
     async def _keep(self) -> None:
         await self._fleet.keep(self._key, self._headway)
 
-    async def _content(self) -> AsyncIterator[Buffer]:
+    async def _content(self) -> AsyncGenerator[Buffer, None]:
         try:
             async for chunk in self._theirs():
                 yield chunk
         except _Lost:
             self._alone = True
-            async for chunk in self._ours():
-                yield chunk
+            async with aclosing(self._ours()) as ours:
+                async for chunk in ours:
+                    yield chunk
 
     async def _theirs(self) -> AsyncIterator[Buffer]:
         """What the flight followed brings. Raises _Lost."""
@@ -119,11 +132,7 @@ class Along:
                     yield chunk
                 if self._headway.done:
                     return
-                try:
-                    async with asyncio.timeout(RIDE_SECONDS):
-                        self._headway = await self._news(self._headway, ears.wait)
-                except TimeoutError:
-                    raise _Lost from None
+                self._headway = await self._news(self._headway, ears.wait)
 
     async def _told(self, headway: Headway) -> AsyncIterator[Buffer]:
         """The bytes that *headway* tells of, from where we are."""
@@ -138,8 +147,10 @@ class Along:
             yield behind
 
     async def _news(self, headway: Headway, wait: Callable[[float], Awaitable[bool]]) -> Headway:
-        """How far the flight has come after *headway*. Raises _Lost when it is over."""
-        while True:
+        """How far the flight has come after *headway*. Raises _Lost when it is over, or slow."""
+        # By the clock: a client of Redis can lose a cancellation, and with it a timeout.
+        until = time.monotonic() + RIDE_SECONDS
+        while time.monotonic() < until:
             told = await self._fleet.follow(self._key, self._followed.variant)
             if told is None:
                 raise _Lost
@@ -152,22 +163,24 @@ class Along:
             if owner != headway.owner:  # its leader is gone, and this was all
                 raise _Lost
             await wait(_LOOK)
+        raise _Lost
 
-    async def _ours(self) -> AsyncIterator[Buffer]:
+    async def _ours(self) -> AsyncGenerator[Buffer, None]:
         """The rest, asked for anew. Raises OriginFailure."""
         left, digest = self._passed, hashlib.sha256()
-        async for chunk in self._anew():
-            if left:
-                digest.update(chunk[:left])
-                left, chunk = max(0, left - len(chunk)), chunk[left:]
-                if not left and digest.digest() != self._digest.digest():
-                    raise _changed()
-            if chunk:
-                yield chunk
+        async with aclosing(self._anew()) as anew:
+            async for chunk in anew:
+                if left:
+                    digest.update(chunk[:left])
+                    left, chunk = max(0, left - len(chunk)), chunk[left:]
+                    if not left and digest.digest() != self._digest.digest():
+                        raise _changed()
+                if chunk:
+                    yield chunk
         if left:
             raise _changed()
 
-    async def _anew(self) -> AsyncIterator[Buffer]:
+    async def _anew(self) -> AsyncGenerator[Buffer, None]:
         try:
             landing = await self._again()
         except asyncio.CancelledError:
@@ -177,20 +190,27 @@ class Along:
             raise OriginFailure("connection_terminated", "the fetch was ended") from None
         match landing:
             case Landed(draft, _, spool, _, anchor):
-                chunks: AsyncIterator[Buffer] = spool.reader()
-                await anchor.aclose()
-                length = spool.size if spool.finished else spool.length
-                self._hold(draft, length)
+                async with aclosing(anchor):  # whoever reads nothing holds it for nobody
+                    length = spool.size if spool.finished else spool.length
+                    self._hold(draft, length)
+                    reader = spool.reader()
+                async with aclosing(reader):
+                    async for chunk in reader:
+                        yield chunk
             case Found(stored) | Validated(stored):
                 self._hold(stored, stored.body.length)
-                chunks = self._held(stored)
+                async for chunk in self._held(stored):
+                    yield chunk
             case Alone(response):
                 await response.close()
                 raise _changed()
+            case Opened(_, _, _, opener):
+                opener.close()
+                raise _changed()
             case Failed(error):
                 raise error or _changed()
-        async for chunk in chunks:
-            yield chunk
+            case other:
+                assert_never(other)
 
     def _hold(self, other: StoredResponse, length: int | None) -> None:
         """Raises OriginFailure unless *other* is what was promised."""

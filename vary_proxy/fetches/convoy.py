@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -112,19 +113,18 @@ class Convoy:
 
     async def _followed(self, key: bytes, variant: bytes) -> Followed | None:
         """The flight under way, once it has told what it brings; None: it is over, or too slow."""
+        # By the clock: a client of Redis can lose a cancellation, and with it a timeout.
+        until = time.monotonic() + RIDE_SECONDS
         with self._fleet.ears(key, variant) as ears:
-            try:
-                async with asyncio.timeout(RIDE_SECONDS):
-                    while True:
-                        told = await self._fleet.follow(key, variant)
-                        if told is None or not told[0]:
-                            return None
-                        owner, found = told
-                        if found is not None and found[0].owner == owner:
-                            return Followed(variant, *found)
-                        await ears.wait(_LOOK)
-            except TimeoutError:
-                return None
+            while (left := until - time.monotonic()) > 0:
+                told = await self._fleet.follow(key, variant)
+                if told is None or not told[0]:
+                    return None
+                owner, found = told
+                if found is not None and found[0].owner == owner:
+                    return Followed(variant, *found)
+                await ears.wait(min(_LOOK, left))
+        return None
 
     def _along(
         self, ask: Ask, flight: Flight, followed: Followed, fetch: Fetch, began: float
