@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -24,7 +23,9 @@ from vary_proxy.core.policy import Policy
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.exchange import Exchange
 from vary_proxy.fetches.asking import Ask
+from vary_proxy.purges import what
 from vary_proxy.purges.place import BadPurge, Place, glob, place, spellings, target_of
+from vary_proxy.purges.what import Kind, Purge, Purged
 from vary_proxy.store.base import Progress, Store
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.tags import tags_of
@@ -35,37 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ("BadPurge", "Kind", "Purge", "Purged", "Purger", "place")
 
-Kind = Literal["url", "tag", "prefix", "pattern", "all"]
 Matches = Callable[[bytes], bool]
 Tell = Callable[[Progress], Awaitable[None]]
 _AT_ONCE = 512  # resources, before others get their turn
-_NONE = Fields()
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """What is to go: ``value`` is a URL, a tag, a prefix or a pattern of URLs.
-
-    ``fields`` narrow a URL.
-    """
-
-    kind: Kind
-    value: str = ""
-    fields: Fields = _NONE
-    soft: bool = False
-    dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Purged:
-    """What went, or would go; None: not counted. ``done`` False: the shared store is away, or
-    so many workers are ``missing``, and the purge is made up for when they are back.
-    """
-
-    resources: int | None = 0
-    stored_responses: int | None = 0
-    done: bool = True
-    missing: int = 0
 
 
 async def _silent(progress: Progress) -> None:
@@ -96,21 +69,17 @@ class Purger:
         purged = await self._here(purge, tell)
         if self.peers is None:
             return purged
-        said, instead = _said(purge), _said(Purge("all", soft=purge.soft))
+        said, instead = what.said(purge), what.said(Purge("all", soft=purge.soft))
         if purge.dry_run:
             answers, missing = await self.peers.ask("purge", said), 0
         else:
             answers, missing = await self.peers.tell("purge", said, instead)
         told = [msgspec.msgpack.decode(one, type=Purged) for one in answers]
-        return _joined([purged, *told, Purged(done=not missing, missing=missing)])
+        return what.joined([purged, *told, Purged(done=not missing, missing=missing)])
 
     async def echo(self, said: bytes) -> bytes:
         """Do what another worker was asked to; what came of it."""
-        purge = msgspec.msgpack.decode(
-            said,
-            type=Purge,
-            dec_hook=lambda kind, pairs: kind(tuple((name, value) for name, value in pairs)),
-        )
+        purge = what.read(said)
         purged = Purged()
         if self._shared is None:
             purged = await self._here(purge)
@@ -184,6 +153,7 @@ class Purger:
                 raise BadPurge("fields narrow the purge of one URL; write it with its host")
             return await self._scan(purge, matches, None, tell)
         resources = responses = 0
+        done = True
         for key, policy in self._keys(where).items():
             if purge.fields.items:
                 count = await self._narrowed(key, policy, purge)
@@ -191,7 +161,11 @@ class Purger:
                 count = await self._purge_key(key, purge)
             resources += count > 0
             responses += count
-        return Purged(resources, responses)
+            done = done and (purge.dry_run or not self._is_owed(key))
+        return Purged(resources, responses, done)
+
+    def _is_owed(self, key: bytes) -> bool:
+        return self._shared is not None and self._shared.shared.debts.cover(key)
 
     async def _purge_key(self, key: bytes, purge: Purge) -> int:
         if purge.dry_run:
@@ -200,8 +174,14 @@ class Purger:
         return await self._store.purge(key, soft=purge.soft)
 
     async def _narrowed(self, key: bytes, policy: Policy, purge: Purge) -> int:
-        """Purge the variants that a request with these fields would get."""
+        """Purge the variants that a request with these fields would get.
+
+        While a shared store cannot be asked which these are, all of the resource.
+        """
         resource = await self._store.load(key)
+        away = self._shared is not None and not self._shared.shared.breaker.readable
+        if resource is None and away and not purge.dry_run:
+            return await self._store.purge(key, soft=purge.soft)
         variants = () if resource is None else resource.variants
         named = purge.fields.names()
         ask = Ask(Request(b"GET", b"/", purge.fields), policy, key, (), trusted=False)
@@ -259,22 +239,6 @@ class Purger:
             resources += bool(found)
             responses += len(found)
         return Purged(resources, responses)
-
-
-def _said(purge: Purge) -> bytes:
-    return msgspec.msgpack.encode(purge, enc_hook=lambda fields: fields.items)
-
-
-def _joined(several: list[Purged]) -> Purged:
-    resources = [one.resources for one in several]
-    responses = [one.stored_responses for one in several]
-    done, missing = all(one.done for one in several), sum(one.missing for one in several)
-    return Purged(_sum(resources), _sum(responses), done, missing)
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
 
 
 def _any(key: bytes) -> bool:
