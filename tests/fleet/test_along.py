@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -296,6 +297,21 @@ async def test_a_purge_of_what_has_changed_cuts_nobody_who_is_being_served(
     assert origin.asked == 2
 
 
+async def _slow(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The body of *url* for somebody who takes little at a time, and has its head."""
+    address, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = address.partition(":")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 17)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, (host, int(port)))
+    reader, writer = await asyncio.open_connection(sock=sock, limit=1 << 16)
+    asked = f"GET /{path} HTTP/1.1\r\nHost: media.example\r\nConnection: close\r\n\r\n"
+    writer.write(asked.encode())
+    await reader.readuntil(b"\r\n\r\n")
+    return reader, writer
+
+
 @pytest.mark.parametrize("at", [0, 1], ids=["of who fetches", "of who follows"])
 async def test_what_is_purged_stays_for_as_long_as_a_slow_reader_needs_it(
     origin: Origin,
@@ -312,11 +328,11 @@ async def test_what_is_purged_stays_for_as_long_as_a_slow_reader_needs_it(
     old = Body([os.urandom(5 << 20), os.urandom(3 << 20)], fields=said, gates=[asyncio.Event()])
     origin.bodies = [old]
     urls = [await start() + "/a" for _ in range(2)]
-    one, other, slow = (Reader(session, urls[number]) for number in (0, 1, at))
+    one, other = (Reader(session, url) for url in urls)
     await one.begin()
     await one.until(1)
-    for reader in (other, slow):
-        await reader.begin()
+    await other.begin()
+    slow, held = await _slow(urls[at])
     await other.until(4 << 20)
     await apps[0].purger.run(_PURGES[0])
     old.gates[0].set()
@@ -329,7 +345,9 @@ async def test_what_is_purged_stays_for_as_long_as_a_slow_reader_needs_it(
         async with asyncio.timeout(10):
             while min([await client.ttl(name) for name in names]) <= 20:
                 await asyncio.sleep(0.01)
-    assert await slow.rest() == old.whole
+    async with asyncio.timeout(30):
+        assert await slow.read() == old.whole
+    held.close()
     assert origin.asked == 1
     async with asyncio.timeout(10):
         await apps[at].tasks.settle()  # nothing is kept for nobody
