@@ -122,3 +122,16 @@ def test_values_are_made_of_the_universe_given() -> None:
     assert build(parse("[^a]")).matches(b"\xff")
     with pytest.raises(PatternError, match="holds d"):
         parse("ad", lower)
+
+
+@pytest.mark.parametrize("depth", [33, 250, 100_000])
+def test_groups_are_nested_so_deep_and_no_deeper(depth: int) -> None:
+    build(parse("(" * 32 + "a" + ")" * 32))
+    with pytest.raises(PatternError, match="nested more than 32 deep"):
+        parse("(" * depth + "a" + ")" * depth)
+
+
+def test_what_repeats_nothing_many_times_is_too_large() -> None:
+    """Nothing times 64, seven times over: there is no position in it to be counted."""
+    with pytest.raises(PatternError, match="too large"):
+        build(parse("(" * 7 + "()" + "{64})" * 7))

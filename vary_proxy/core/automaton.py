@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from vary_proxy.core.patterns import Chain, Chars, Choice, Node, PatternError, Repeat
 
 MAX_POSITIONS = 512
+_MAX_PIECES = 8 * MAX_POSITIONS  # parts, each as often as it is repeated; some are of no position
 _Ways = dict[int, int]  # position -> in how many ways it is reached
 
 
@@ -67,6 +68,10 @@ def _catastrophic() -> PatternError:
     )
 
 
+def _too_large() -> PatternError:
+    return PatternError("is too large", "split it, or write a * instead")
+
+
 def _bits(positions: _Ways) -> int:
     return sum(1 << at for at in positions)
 
@@ -92,8 +97,12 @@ class _Builder:
     def __init__(self) -> None:
         self.masks: list[int] = []
         self.follow: list[_Ways] = []
+        self._pieces = 0
 
     def piece(self, node: Node) -> _Piece:
+        self._pieces += 1
+        if self._pieces > _MAX_PIECES:
+            raise _too_large()
         match node:
             case Chars(mask, _):
                 return self._position(mask)
@@ -111,7 +120,7 @@ class _Builder:
     def _position(self, mask: int) -> _Piece:
         at = len(self.masks)
         if at == MAX_POSITIONS:
-            raise PatternError("is too large", "split it, or write a * instead")
+            raise _too_large()
         self.masks.append(mask)
         self.follow.append({})
         return _Piece(0, {at: 1}, {at: 1})

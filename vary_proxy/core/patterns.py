@@ -14,6 +14,7 @@ from itertools import product
 from math import prod
 
 MAX_REPEAT = 256
+MAX_DEPTH = 32  # groups within groups
 _MAX_SAMPLES = 64
 
 
@@ -124,6 +125,7 @@ class _Reader:
         self.text = text
         self.universe = universe
         self.at = 0
+        self._depth = 0
 
     def read(self) -> Node:
         node = self._choice()
@@ -184,7 +186,11 @@ class _Reader:
                 "uses (?…), which patterns here do not have",
                 "write plain groups: case counts, and the whole value is always matched",
             )
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise PatternError(f"has groups nested more than {MAX_DEPTH} deep", "nest fewer")
         node = self._choice()
+        self._depth -= 1
         if not self._take(")"):
             raise PatternError("lacks a closing parenthesis", "balance the parentheses")
         return node
