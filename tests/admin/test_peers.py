@@ -165,7 +165,7 @@ def echo(made: Peers, tasks: Tasks, missed: Missed) -> Echoing:
     """Of a worker whose store is its memory."""
 
     def nothing() -> Exchange:
-        raise NotImplementedError
+        raise AssertionError("an invalidation in memory asks for no exchange")
 
     return Echoing(made, tasks, MemoryStore(1 << 20, 1 << 20, time.time), nothing, missed.count_one)
 

@@ -18,6 +18,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from tests.hold.verdicts import Got
 from tests.hold.worlds import HOST, Asked, Clock, Origin, reset
 from tests.wire.rawclient import Client
 
@@ -369,18 +370,6 @@ def _slice(body: bytes, content_range: bytes, where: str) -> bytes:
     assert total == len(body), where
     assert first <= last < total, where
     return body[first : last + 1]
-
-
-@dataclass
-class Got:
-    """What a client was given; ``whole`` when its framing says so."""
-
-    status: int = 0
-    head: bytes = b""
-    fields: dict[bytes, bytes] = field(default_factory=dict)
-    content: bytes = b""
-    whole: bool = False
-    persists: bool = False
 
 
 async def _read(reader: asyncio.StreamReader, method: bytes) -> Got:
