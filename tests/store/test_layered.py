@@ -479,7 +479,10 @@ async def test_five_hundred_at_once_ask_redis_once(
     workers: tuple[LayeredStore, LayeredStore],
 ) -> None:
     one, other = workers
+    heard: list[bytes | None] = []
+    other.on_change.append(heard.append)
     published = await put(one, KEY, stored(A), b"body")
+    await eventually(lambda: KEY in heard)  # in a cluster the notice of it may come late
     asked: list[str] = []
 
     class Watcher:
