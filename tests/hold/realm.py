@@ -165,6 +165,13 @@ class Realm:
 
     def wire(self, asked: Asked) -> tuple[bytes, str]:
         """The response, and how its end is told."""
+        wire, framing = self._answer(asked)
+        if asked.method != b"HEAD":
+            return wire, framing
+        # It ends with its head, and so does the connection, where that is what HTTP/1.0 says.
+        return wire[: wire.index(b"\r\n\r\n") + 4], "old" if wire[7:8] == b"0" else "length"
+
+    def _answer(self, asked: Asked) -> tuple[bytes, str]:
         said = dict(asked.fields)
         page = self.by_key[said[b"host"], asked.target.partition(b"?")[0]]
         if asked.method in (b"PUT", b"DELETE", b"POST"):
@@ -202,8 +209,6 @@ class Realm:
         elif framing == "chunked":
             lines.append(b"Transfer-Encoding: chunked")
         head = _head(status, *lines, old=framing.startswith("old"))
-        if asked.method == b"HEAD":
-            return head, "old" if framing in ("end", "old", "old-end") else framing
         return head + (_chunks(body) if framing == "chunked" else body), framing
 
     def _lines(self, page: Page, version: int, said: Said) -> list[bytes]:

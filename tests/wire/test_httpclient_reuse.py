@@ -93,6 +93,31 @@ async def test_a_body_where_none_can_be_is_nobodys_response(method: bytes, wire:
         assert origin.connections == 2
 
 
+LATE = b"/gone.bin is gone\r\n"
+
+
+@pytest.mark.parametrize(
+    ("method", "comes"),
+    [(b"GET", (200, b"ok")), (b"HEAD", (200, b"")), (b"POST", "http_protocol_error")],
+)
+@on_both_loops
+async def test_a_body_behind_the_answer_to_head_costs_the_next_safe_request_nothing(
+    method: bytes, comes: object
+) -> None:
+    """RFC 9112 §6.3: it comes when the connection is in use again, and is no answer to that."""
+    answers = OK if method == b"GET" else b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
+
+    async def script(peer: Peer) -> None:
+        await peer.answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: %d\r\n\r\n" % len(LATE))
+        await peer.answer(LATE)
+
+    async with serving(script, replies(answers)) as origin, client(origin) as http:
+        assert await outcome(http, ask(b"HEAD")) == (404, b"")
+        assert await outcome(http, ask(method)) == comes
+        sent = [b"HEAD", method] if method == b"POST" else [b"HEAD", method, method]
+        assert [head.split(b" ")[0] for head in origin.heads] == sent
+
+
 @pytest.mark.parametrize("byte", [b"x", b"\r\n", POISON, b"HTTP/1.1 408 Timeout\r\n\r\n"])
 @on_both_loops
 async def test_a_byte_on_an_idle_connection_ends_it(byte: bytes) -> None:

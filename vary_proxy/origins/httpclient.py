@@ -114,8 +114,9 @@ class HttpOrigin:
     ) -> HttpResponse:
         """Send *request*; see Origin.fetch. What *body* raises is raised here, unchanged.
 
-        A connection that was idle may end just as we write: then a safe request without body
-        is sent once more, on a connection made for it (RFC 9110 §9.2.2).
+        A connection that was idle may end just as we write, or bring what is left of the answer
+        before, as a body behind the head that answers a HEAD: then a safe request without body is
+        sent once more, on a connection made for it (RFC 9110 §9.2.2, RFC 9112 §6.3).
         """
         head = request_head(request, has_body=body is not None)
         repeatable = body is None and request.method in _REPEATABLE
@@ -125,8 +126,7 @@ class HttpOrigin:
             try:
                 return await self._exchange(link, head, request, body, on_interim)
             except OriginFailure as failure:
-                stale = link.exchanges > 1 and not link.answered
-                if not (repeatable and stale and failure.error == "connection_terminated"):
+                if not (repeatable and link.exchanges > 1 and _is_of_before(failure, link)):
                     raise
             idle = 0.0
 
@@ -282,6 +282,13 @@ class HttpOrigin:
         if self._idle is not None:
             self._idle.clear()
         await self._tasks.close()
+
+
+def _is_of_before(failure: OriginFailure, link: Link) -> bool:
+    """True when it is the exchange before on *link* that accounts for *failure*."""
+    if failure.error == "connection_terminated":
+        return not link.answered
+    return failure.error == "http_protocol_error" and link.awaited
 
 
 def _unanswered(error: str) -> OriginFailure:
