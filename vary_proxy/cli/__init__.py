@@ -13,6 +13,8 @@ from typing import NoReturn
 
 import click
 
+from vary_proxy.cli.groups import Known
+
 _VERBS = {
     "run": ("run", "Serve: one origin by flag, or all that a file says."),
     "demo": ("demo", "Show the canvas bug, and its cure, in your own browser."),
@@ -36,7 +38,7 @@ _VERBS = {
 }
 
 
-class _Verbs(click.Group):
+class _Verbs(Known):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 
@@ -46,16 +48,6 @@ class _Verbs(click.Group):
         module = import_module(f"vary_proxy.cli.{_VERBS[cmd_name][0]}")
         command: click.Command = module.command
         return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in _VERBS:
-            from vary_proxy.configuration.problems import one_of
-
-            remedy = one_of(args[0], _VERBS)
-            ctx.fail(f"there is no command {args[0]!r}; {remedy}")
-        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # from the table: help imports no command

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from vary_proxy.cli import live
-from vary_proxy.cli.options import configuration_options, loaded
+from vary_proxy.cli.options import configuration_options, file_of, loaded
 
 
 @click.command("health")
@@ -32,7 +32,10 @@ def command(ready: bool, probes: str | None, **given: Any) -> int:
 def _listener(given: dict[str, Any]) -> str:
     from vary_proxy.observation.explaining import reachable
 
+    if file_of(given) is None and not given["origin"]:
+        given = given | {"origin": ("http://127.0.0.1",)}  # what it stands before is not asked
     address = loaded(given).settings.probes.address
     if address is None:
-        raise click.UsageError("this configuration has no probes listener; set probes.address")
+        what = "no probes listener is configured"
+        raise click.UsageError(f"{what}; set probes.address, or say where it is by --probes URL")
     return reachable(address)

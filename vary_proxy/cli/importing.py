@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vary_proxy.cli.groups import Known
+
 if TYPE_CHECKING:
     from vary_proxy.importing.writing import Writing
 
@@ -18,7 +20,11 @@ _STRICT = click.option(
 )
 
 
-@click.group("import")
+class _Sources(Known):
+    noun = "import of"
+
+
+@click.group("import", cls=_Sources)
 def command() -> None:
     """Write a configuration from another program's, on stdout.
 

@@ -20,6 +20,7 @@ PRESETS = {
     "api": ("api-with-credentials.yaml", "an API with cookies, from your pages only"),
     "cloudfront": ("behind-cloudfront.yaml", "between CloudFront and a bucket"),
 }
+_THERE = "is there already; write --force, or another name"
 _LISTED = "\n".join(f"  {name:<11} {what}" for name, (_, what) in PRESETS.items())
 
 
@@ -43,7 +44,9 @@ def command(path: str, preset: str, force: bool) -> int:
         with Path(path).open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        click.echo(f"{path} is there already; write --force, or another name", err=True)
+        is_directory = Path(path).is_dir()
+        there = "is a directory; name a file in it" if is_directory else _THERE
+        click.echo(f"{path} {there}", err=True)
         return 1
     except OSError as error:
         click.echo(f"{path}: cannot write it: {error.strerror}", err=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -15,12 +15,15 @@ from vary_proxy.configuration.problems import ConfigError, Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_LOOKED_FOR = ("vary-proxy.yaml", "/etc/vary-proxy/vary-proxy.yaml")
+LOOKED_FOR = ("vary-proxy.yaml", "/etc/vary-proxy/vary-proxy.yaml")
+
+_NOWHERE = f"no configuration: there is neither {LOOKED_FOR[0]} here nor {LOOKED_FOR[1]}"
+_REMEDY = "name the origin by --origin URL, a file by -c FILE, or begin one with vary-proxy init"
 
 _OPTIONS = (
     click.option(
         "-c", "--config", "path", metavar="FILE", envvar="VARY_PROXY_CONFIG",
-        help=f"The configuration. [default: {_LOOKED_FOR[0]}, or {_LOOKED_FOR[1]}, if there]",
+        help=f"The configuration. [default: {LOOKED_FOR[0]}, or {LOOKED_FOR[1]}, if there]",
     ),
     click.option("--origin", multiple=True, metavar="URL", help="The origin; needs no file."),
     click.option("--listen", multiple=True, metavar="ADDR", help="host:port or unix:/path."),
@@ -49,13 +52,21 @@ def loaded(given: Mapping[str, Any]) -> Loaded:
 
     Raises click.exceptions.Exit once the problems were printed: 2 when only flags are wrong.
     """
+    path = file_of(given)
     try:
-        made = load(file_of(given), overrides(given), os.environ)
+        made = load(path, overrides(given), os.environ)
     except ConfigError as error:
-        raise click.exceptions.Exit(tell(error)) from None
+        told = error if path is not None else _without_file(error)
+        raise click.exceptions.Exit(tell(told)) from None
     for warning in made.warnings:
         click.echo(f"warning: {warning}", err=True)
     return made
+
+
+def _without_file(error: ConfigError) -> ConfigError:
+    """*error*, of no file at all, with what was looked for where an origin is missing."""
+    missing = Problem("", "", _NOWHERE, _REMEDY)
+    return ConfigError(missing if one.path == "origins" else one for one in error.problems)
 
 
 def rereader(given: Mapping[str, Any], found: Loaded) -> Callable[[], Loaded]:
@@ -128,4 +139,14 @@ def file_of(given: Mapping[str, Any]) -> str | None:
     """The file to read; None where there is none, or flags stand in for it."""
     if given.get("path") or given.get("origin"):
         return given.get("path")
-    return next((name for name in _LOOKED_FOR if Path(name).is_file()), None)
+    return next(filter(is_there, LOOKED_FOR), None)
+
+
+def is_there(name: str) -> bool:
+    """Whether a file, or what nobody but its reader can tell, has that *name*."""
+    try:
+        return stat.S_ISREG(os.stat(name).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a directory that is closed to us: to read it says why
+        return True

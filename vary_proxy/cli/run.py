@@ -43,13 +43,18 @@ NOT_STARTED, DRAIN_TIMED_OUT, INTERRUPTED = 1, 4, 130
     envvar="VARY_PROXY_WATCH",
     help="Reload when the file changes. [default: watch]",
 )
-def command(loop: str, watch: bool, **given: Any) -> int:
+@click.argument("strays", nargs=-1, metavar="")
+def command(loop: str, watch: bool, strays: tuple[str, ...], **given: Any) -> int:
     """Serve.
 
     `--origin URL` alone needs no file; a file says the rest, and is reloaded when it changes
     and at SIGHUP. SIGTERM drains and ends, Ctrl-C too, but without drain.delay; the second
     one ends now.
     """
+    if strays:
+        is_url = "://" in strays[0]
+        option = "--origin" if is_url else "-c"
+        raise click.UsageError(f"{strays[0]!r} stands alone; write {option} {strays[0]}")
     _keep_descriptors()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it is taken: what it asks for comes anyhow
     configuration = loaded(given)

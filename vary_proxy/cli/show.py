@@ -6,15 +6,16 @@ from typing import Any
 
 import click
 
+from vary_proxy.cli.groups import Known
 from vary_proxy.cli.options import configuration_options, loaded
 
 
-@click.group("config")
+@click.group("config", cls=Known)
 def command() -> None:
     """The effective configuration."""
 
 
-@command.command("show")
+@command.command("show", short_help="Every value that holds, and where it came from.")
 @configuration_options
 @click.option("--json", "as_json", is_flag=True, help="As JSON: settings, and sources by path.")
 def show(as_json: bool, **given: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from vary_proxy.cli.options import file_of, tell
+from vary_proxy.cli.options import LOOKED_FOR, file_of, tell
 from vary_proxy.config import Loaded, load, loads
 from vary_proxy.configuration.problems import ConfigError, Problem
 from vary_proxy.configuration.yaml12 import MAX_BYTES
@@ -28,8 +28,11 @@ def command(files: tuple[str, ...], path: str | None, as_json: bool) -> int:
     Without FILE, the one that run would read; - is stdin. Variables of the environment count
     as they would for run.
     """
-    names = files or (file_of({"path": path}) or "vary-proxy.yaml",)
-    missing = [name for name in names if name != "-" and not Path(name).exists()]
+    found_by_itself = file_of({"path": path})
+    if not files and found_by_itself is None:
+        raise click.UsageError(f"there is no file {' and no '.join(LOOKED_FOR)}; name one")
+    names = files or (str(found_by_itself),)
+    missing = [name for name in names if name != "-" and _is_missing(name)]
     if missing:
         raise click.UsageError(f"there is no file {missing[0]}")
     found = {_STDIN if name == "-" else name: _problems(name) for name in names}
@@ -38,6 +41,16 @@ def command(files: tuple[str, ...], path: str | None, as_json: bool) -> int:
     else:
         _print(found)
     return 1 if any(found.values()) else 0
+
+
+def _is_missing(name: str) -> bool:
+    try:
+        os.stat(name)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # it cannot be looked at: to read it says why
+        pass
+    return False
 
 
 def _problems(name: str) -> tuple[Problem, ...]:
