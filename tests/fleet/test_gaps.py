@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from tests.fleet.conftest import HOST, Origin, Starter
+from tests.fleet.conftest import HOST, PATIENCE, Origin, Starter
 from vary_proxy.app import App
 from vary_proxy.core.blocks import BLOCK
 from vary_proxy.fetches import heralding
@@ -34,14 +34,10 @@ class Large(Origin):
         return random.Random(self.version).randbytes(TOTAL)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-                number, self.asked = self.asked, self.asked + 1
-                await self._answer(head, number, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        writer.close()
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            number, self.asked = self.asked, self.asked + 1
+            await self._answer(head, number, writer)
 
     async def _answer(self, head: str, number: int, writer: asyncio.StreamWriter) -> None:
         wanted = re.search(r"\r\nrange: bytes=(\d+)-(\d*)", head)
@@ -69,13 +65,8 @@ class Large(Origin):
 
 @pytest.fixture
 async def origin() -> AsyncIterator[Large]:
-    one = Large()
-    await one.start()
-    yield one
-    for gate in one.gates.values():
-        gate.set()
-    assert one.server is not None
-    one.server.close()
+    async with Large().serving() as one:
+        yield one
 
 
 class Viewer:
@@ -85,7 +76,10 @@ class Viewer:
     async def see(self, first: int, last: int) -> str:
         """Read a range, which must be exactly that; its Cache-Status."""
         fields = {**HOST, "Range": f"bytes={first}-{last}"}
-        async with asyncio.timeout(20), self._session.get(self._url, headers=fields) as response:
+        async with (
+            asyncio.timeout(PATIENCE),
+            self._session.get(self._url, headers=fields) as response,
+        ):
             assert response.status == 206
             assert response.headers["Content-Range"] == f"bytes {first}-{last}/{TOTAL}"
             assert await response.read() == self._origin.whole[first : last + 1]
@@ -100,8 +94,7 @@ async def viewers(
     origin: Large, start: Starter, session: aiohttp.ClientSession
 ) -> tuple[Viewer, Viewer]:
     """One of each of two proxies."""
-    patient = ", timeout: 5s"  # whoever holds the machine up, the store is not taken for dead
-    one, other = [Viewer(session, await start(patient) + "/v", origin) for _ in range(2)]
+    one, other = [Viewer(session, await start() + "/v", origin) for _ in range(2)]
     return one, other
 
 
@@ -111,12 +104,6 @@ async def begun(viewers: Pair, apps: list[App]) -> Pair:
     await viewers[0].see(0, 9)
     await apps[0].tasks.settle()
     return viewers
-
-
-async def until_asked(origin: Large, count: int) -> None:
-    async with asyncio.timeout(10):
-        while origin.asked < count:
-            await asyncio.sleep(0.005)
 
 
 async def test_what_nobody_has_is_asked_for_once(origin: Large, viewers: Pair) -> None:
@@ -139,7 +126,7 @@ async def test_who_comes_in_the_middle_waits_for_what_is_about_to_come(
     one, other = begun
     origin.gates[1], origin.upto = asyncio.Event(), 3 * BLOCK + 10
     first = asyncio.ensure_future(one.see(0, 12 * BLOCK - 1))
-    await until_asked(origin, 2)
+    await origin.is_asked(2)
     second = asyncio.ensure_future(other.see(2 * BLOCK, 9 * BLOCK - 1))
     far = await other.see(20 * BLOCK, 21 * BLOCK - 1)  # nobody is about to bring that
     assert "collapsed" not in far
@@ -156,7 +143,7 @@ async def test_a_slow_reader_of_the_one_holds_nobody_at_the_other(
     one, other = begun
     fields = {**HOST, "Range": f"bytes=0-{TOTAL - 1}"}
     slow = await session.get(one._url, headers=fields)
-    await until_asked(origin, 2)
+    await origin.is_asked(2)
     await other.see(0, TOTAL - 1)
     assert await slow.read() == origin.whole
     assert origin.sent <= TOTAL + 2 * BLOCK
@@ -169,7 +156,7 @@ async def test_who_leaves_the_one_harms_nobody_at_the_other(
     origin.gates[1], origin.upto = asyncio.Event(), 2 * BLOCK
     fields = {**HOST, "Range": f"bytes=0-{TOTAL - 1}"}
     leaving = await session.get(one._url, headers=fields)
-    await until_asked(origin, 2)
+    await origin.is_asked(2)
     second = asyncio.ensure_future(other.see(0, TOTAL - 1))
     await asyncio.sleep(0.2)  # for it to be on its way; what is claimed does not depend on it
     leaving.close()
@@ -192,7 +179,7 @@ async def test_a_fetch_that_does_not_go_on_is_replaced(
     origin.gates[1], origin.upto = asyncio.Event(), 10
     fields = {**HOST, "Range": f"bytes=0-{8 * BLOCK - 1}"}
     stalled = await session.get(one._url, headers=fields)
-    await until_asked(origin, 2)
+    await origin.is_asked(2)
     second = asyncio.ensure_future(other.see(0, 8 * BLOCK - 1))
     if how == "dies":
         await asyncio.sleep(0.1)

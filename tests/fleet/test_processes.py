@@ -33,9 +33,8 @@ async def test_five_hundred_requests_to_two_workers_and_another_proxy_are_one_to
         running_proxy(there, *configured(there, text(origin, redis))) as one,
     ):
         asking = [asyncio.ensure_future(get((two, one)[n % 2].url)) for n in range(500)]
+        await origin.is_asked()
         async with asyncio.timeout(40):
-            while not origin.asked:
-                await asyncio.sleep(0.01)
             await asyncio.sleep(0.5)  # for the last of them to be on their way
             gate.set()
             replies = await asyncio.gather(*asking)
