@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import cast
 
 from vary_proxy.core.message import Pair
+from vary_proxy.core.syntax import TCHAR, TEXT
 
 MOST = 4096  # lines in the table
 LONGEST = 256  # bytes of a line that is worth a place
-_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):([\t\x20-\x7e\x80-\xff]*+)")
+_LINE = re.compile(rb"(" + TCHAR + rb"++):(" + TEXT + rb"*+)")
 # Whoever sends these sends what nobody else does, or what is to be held no longer than needed.
 _ONCE = frozenset(
     (b"cookie", b"authorization", b"proxy-authorization", b"if-none-match", b"traceparent")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from vary_proxy.core.syntax import TCHAR, TEXT
 from vary_proxy.core.wire import (
     AROUND_TARGET,
     DEFAULT_LIMITS,
@@ -23,7 +24,7 @@ from vary_proxy.core.wire import (
 )
 
 _END = b"\r\n\r\n"
-_BEGINS_A_METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]|\r\Z")
+_BEGINS_A_METHOD = re.compile(TCHAR + rb"|\r\Z")
 
 
 class HeadReader:
@@ -97,13 +98,9 @@ class HeadReader:
             raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
 
 
-_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;[\t\x20-\x7e\x80-\xff]*)?")
-_SIZE_BEGINS = re.compile(
-    rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?)?)?\r?",
-)
-_TRAILERS = re.compile(
-    rb"(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n",
-)
+_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;" + TEXT + rb"*)?")
+_SIZE_BEGINS = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*(?:;" + TEXT + rb"*)?)?)?\r?")
+_TRAILERS = re.compile(rb"(?:" + TCHAR + rb"++:" + TEXT + rb"*+\r\n)*+\r\n")
 _MOST_OF_A_LINE = 1024  # bytes of a chunk's size and extensions
 _MOST_EXCESS = 16 * 1024  # bytes of such lines beyond 16 a chunk and twice its content
 _MOST_OF_TRAILERS = 8 * 1024

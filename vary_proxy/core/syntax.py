@@ -13,7 +13,11 @@ from functools import lru_cache
 
 from vary_proxy.core.values import immutable
 
-TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+# In regular expressions: one character of a token, and of a field value or what else is text.
+TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 §5.6.2
+TEXT = rb"[\t\x20-\x7e\x80-\xff]"  # RFC 9110 §5.5
+
+_TOKEN = re.compile(TCHAR + rb"+")
 _QUOTED = rb'"(?:[^"\\]|\\.)*+"'
 _MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
 _CLOSED = re.compile(rb'(?:[^"]|' + _QUOTED + rb")*+", re.DOTALL)
@@ -22,7 +26,7 @@ MAX_SECONDS = 2**31  # a delta-seconds that overflows counts as this (RFC 9111 �
 
 
 def is_token(value: bytes) -> bool:
-    return TOKEN.match(value) is not None
+    return _TOKEN.fullmatch(value) is not None
 
 
 def members(value: bytes) -> list[bytes]:

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from vary_proxy.core.fieldlines import read_lines
 from vary_proxy.core.memo import remembered
 from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
-from vary_proxy.core.syntax import members
+from vary_proxy.core.syntax import TCHAR, members
 
 _SPELLINGS = {
     name.lower(): name
@@ -103,8 +103,7 @@ class Head(NamedTuple):
 
 DEFAULT_LIMITS = HeadLimits()
 AROUND_TARGET = 64  # bytes of a request line for its method, version and spaces
-_TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
-_LINE = re.compile(rb"(" + _TCHAR + rb"++) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.([01])")
+_LINE = re.compile(rb"(" + TCHAR + rb"++) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.([01])")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _HOST = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})"
