@@ -10,7 +10,6 @@ from __future__ import annotations
 import pytest
 
 from tests.hold.worlds import HOST, Asked, echo, front, get, said
-from tests.wire.rawclient import Answer
 
 pytestmark = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
@@ -47,6 +46,30 @@ async def test_what_routes_or_overrides_is_not_believed(fast: bool) -> None:
         assert len(edge.origin.asked) == len(names)
 
 
+TOLD_BY_US = {b"x-forwarded-for", b"forwarded"}  # by the address: what varies by it is not shared
+OF_A_HOP = {b"proxy-authorization", b"proxy-connection", b"keep-alive", b"te", b"trailer"}
+OF_A_HOP |= {b"http2-settings", b"surrogate-capability"}
+
+
+@LANES
+async def test_what_is_not_believed_does_not_select_even_where_vary_names_it(fast: bool) -> None:
+    """It did not reach the origin, so no answer can depend on it."""
+
+    def varying(asked: Asked) -> bytes:
+        name = asked.target.partition(b"?")[2]
+        return said(b"ok", b"Cache-Control: max-age=600", b"Vary: " + name)
+
+    names = [name for name in ROUTING if name.lower() not in TOLD_BY_US | OF_A_HOP]
+    async with front(varying, fast=fast) as edge:
+        for name in names:
+            target = b"/?" + name
+            await edge.primed(target)
+            for value in (EVIL, b"http", b"1.2.3.4"):
+                told = (await edge.get(target, name + b": " + value))["cache-status"]
+                assert "; hit;" in told, name
+        assert len(edge.origin.asked) == len(names)
+
+
 @LANES
 @pytest.mark.parametrize("name", [b"Accept-Language", b"User-Agent", b"X-Country", b"Origin"])
 async def test_a_field_named_by_connection_does_not_select(name: bytes, fast: bool) -> None:
@@ -67,8 +90,10 @@ async def test_a_field_named_by_connection_does_not_select(name: bytes, fast: bo
 
 @LANES
 @pytest.mark.parametrize(
-    "name", [b"host", b"authorization", b"cookie", b"origin", b"range", b"cache-control", b"via"]
-)
+    "name", [b"host", b"authorization", b"cookie", b"origin", b"range", b"cache-control", b"via",
+             b"accept-encoding", b"content-type", b"x-amz-date", b"x-forwarded-for",
+             b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"],
+)  # fmt: skip
 async def test_connection_cannot_strip_what_matters(name: bytes, fast: bool) -> None:
     async with front(fast=fast) as edge:
         sent = {
@@ -78,29 +103,83 @@ async def test_connection_cannot_strip_what_matters(name: bytes, fast: bool) -> 
             b"range": b"bytes=0-1",
             b"cache-control": b"no-store",
             b"via": b"1.1 another",
+            b"accept-encoding": b"gzip",
+            b"content-type": b"text/plain",
+            b"x-amz-date": b"20270115T080000Z",
+        }
+        ours = {  # told to the origin whatever a client says of it
+            b"host": HOST,
+            b"x-forwarded-for": b"127.0.0.1",
+            b"x-forwarded-proto": b"http",
+            b"x-forwarded-host": HOST,
+            b"forwarded": b"for=127.0.0.1",
         }
         lines = [name + b": " + sent[name]] if name in sent else []
         await edge.get(b"/", *lines, b"Connection: close, " + name)
         (asked,) = edge.origin.asked
-        assert (asked.get(name) or b"").startswith(sent.get(name, HOST))
+        assert (asked.get(name) or b"").startswith((sent | ours)[name])
 
 
 @LANES
-async def test_all_lines_of_a_selecting_field_count(fast: bool) -> None:
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        pytest.param(b"X-Pick", "always", id="named in Vary"),
+        pytest.param(b"X-Pick", "once", id="named in Vary by another response of the resource"),
+        pytest.param(b"Origin", "never", id="left out of Vary, which is repaired"),
+        pytest.param(b"Access-Control-Request-Method", "never", id="left out of it too"),
+    ],
+)
+async def test_all_lines_of_a_selecting_field_count(name: bytes, says: str, fast: bool) -> None:
     """Neither the first line alone nor the last: another order or number is another variant."""
 
     def by_field(asked: Asked) -> bytes:
-        value = asked.get(b"x-pick")
+        value = asked.get(name.lower())
         shown = b"nothing" if value is None else b"<" + value + b">"
-        return said(shown, b"Cache-Control: max-age=600", b"Vary: X-Pick")
+        named = says == "always" or (says == "once" and value is None)
+        vary = b"Vary: " + name if named else b"Vary: Accept"
+        return said(shown, b"Cache-Control: max-age=600", vary)
 
     several = [(), (b"",), (b"1",), (b"2",), (b"1", b"2"), (b"2", b"1"), (b"1", b"1"), (b"1", b"")]
     async with front(by_field, fast=fast) as edge:
         for _ in range(3):
             for values in several:
                 shown = b"<" + b", ".join(values) + b">" if values else b"nothing"
-                assert (await edge.get(b"/", *(b"X-Pick: " + one for one in values))).body == shown
-        assert len(edge.origin.asked) == len(several)
+                lines = (name + b": " + one for one in values)
+                assert (await edge.get(b"/", *lines)).body == shown
+        learned = says == "once"  # what was stored before is asked for anew
+        assert len(edge.origin.asked) == len(several) + learned
+
+
+LISTS = [b"Accept-Encoding", b"Accept-Language", b"Access-Control-Request-Headers"]
+
+
+@LANES
+@pytest.mark.parametrize("name", LISTS)
+async def test_of_three_lists_the_members_count_and_nothing_else(name: bytes, fast: bool) -> None:
+    def by_field(asked: Asked) -> bytes:
+        members = sorted(
+            (asked.get(name.lower()) or b"none").lower().replace(b" ", b"").split(b",")
+        )
+        return said(b" ".join(members), b"Cache-Control: max-age=600", b"Vary: " + name)
+
+    alike = [(b"a, b",), (b"b,a",), (b"A ,B",), (b"b", b"a")]
+    others = [(b"a",), (b"b",), (b"a, b, c",), (b"a b",), (b"ab",), (b"a;q=0.1, b",), (b'"a, b"',)]
+    async with front(by_field, fast=fast) as edge:
+        for _ in range(2):
+            for values in alike:
+                lines = (name + b": " + one for one in values)
+                assert (await edge.get(b"/", *lines)).body == b"a b"
+            assert len(edge.origin.asked) in (1, 1 + len(others))
+            for values in others:
+                told = await edge.get(b"/", name + b": " + values[0])
+                assert (
+                    told.body
+                    == by_field(Asked(get(b"/", name + b": " + values[0]))).rpartition(b"\r\n\r\n")[
+                        2
+                    ]
+                )
+        assert len(edge.origin.asked) == 1 + len(others)
 
 
 @LANES
@@ -149,6 +228,9 @@ async def test_every_target_has_its_own_and_arrives_as_it_was(fast: bool) -> Non
         assert len(edge.origin.asked) == len(TARGETS)
 
 
+MODIFIED = b"Last-Modified: Thu, 14 Jan 2010 08:00:00 GMT"
+ERRORS = [*range(400, 419), 421, 422, 425, 426, 428, 429, 431, 451, *range(500, 509), 511, 599]
+NEVER_STALE = "rules: [{cache: {stale_if_error: 0s, stale_while_revalidate: 0s}}]"
 CLOAKS = [
     (b"/p?utm_x=1;id=evil", b"/p"),
     (b"/p?utm_x=1;id=evil", b"/p?utm_x=2"),
@@ -284,13 +366,42 @@ async def test_an_error_that_one_provokes_is_not_for_others(odd: bytes, fast: bo
 
 
 @LANES
-@pytest.mark.parametrize("status", [b"400", b"401", b"403", b"404", b"405", b"431", b"500", b"503"])
-async def test_no_error_is_kept_without_saying_for_how_long(status: bytes, fast: bool) -> None:
-    def failing(asked: Asked) -> bytes:
-        return said(b"%d" % len(edge.origin.asked), b"Age: 0", status=status + b" No")
+async def test_no_error_is_kept_without_saying_for_how_long(fast: bool) -> None:
+    """Not even beside a stored response that said when it was last modified."""
+    failing = False
 
-    async with front(failing, fast=fast) as edge:
-        assert [(await edge.get()).body for _ in range(3)] == [b"1", b"2", b"3"]
+    def respond(asked: Asked) -> bytes:
+        number = b"%d" % len(edge.origin.asked)
+        if not failing:
+            return said(number, b"Cache-Control: max-age=10", MODIFIED)
+        return said(number, b"Age: 0", status=asked.target[1:4] + b" No")
+
+    async with front(respond, fast=fast, rules=NEVER_STALE) as edge:
+        client = await edge.client()
+        for _ in range(2):
+            for status in ERRORS:
+                seen = [(await client.ask(get(b"/%d" % status))).body for _ in range(2)]
+                assert len(set(seen)) == 1 + failing, status
+            failing = True
+            edge.clock.now += 11
+        for status in ERRORS:  # where nothing was stored before
+            seen = [(await client.ask(get(b"/%d?" % status))).body for _ in range(2)]
+            assert len(set(seen)) == 2, status
+
+
+@LANES
+async def test_an_error_that_says_when_it_was_last_modified_may_be_kept(fast: bool) -> None:
+    """A tenth of its own age, and only those statuses that the standard lets be."""
+
+    def respond(asked: Asked) -> bytes:
+        number = b"%d" % len(edge.origin.asked)
+        return said(number, MODIFIED, status=asked.target[1:] + b" No")
+
+    async with front(respond, fast=fast) as edge:
+        client = await edge.client()
+        for status in ERRORS:
+            seen = [(await client.ask(get(b"/%d" % status))).body for _ in range(2)]
+            assert (len(set(seen)) == 1) == (status in {404, 405, 410, 414, 501}), status
 
 
 @LANES
@@ -303,10 +414,6 @@ async def test_what_we_refuse_is_not_kept(fast: bool) -> None:
             assert (await edge.get(b"/", b"Expect: more")).status == 417
         assert edge.origin.asked == []
         assert (await edge.get()).status == 200
-
-
-def _told(answer: Answer) -> bytes:
-    return answer.body
 
 
 @LANES
