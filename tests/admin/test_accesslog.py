@@ -271,9 +271,9 @@ def test_workers_log_to_one_pipe_and_to_one_file_that_is_rotated(tmp_path: Path)
 
 
 def test_a_reader_of_stdout_that_has_left_is_counted_in_the_metrics(tmp_path: Path) -> None:
-    from tests.lifecycle.command import free_ports
+    from tests.ports import free_port
 
-    (probes,) = free_ports(1)
+    probes = free_port()
     with letters("A") as (url, _):
         process = subprocess.Popen(
             [sys.executable, "-m", "vary_proxy", "run", "--origin", url,

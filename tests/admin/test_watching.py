@@ -23,7 +23,8 @@ import pytest
 from aiohttp import web
 
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
-from tests.lifecycle.command import Command, free_ports, get, letters
+from tests.lifecycle.command import Command, get, letters
+from tests.ports import free_port
 from vary_proxy.cli import panel, status
 from vary_proxy.core.message import Fields, Record, Reply, Request
 from vary_proxy.observation import tailing
@@ -173,7 +174,7 @@ async def test_a_stuck_listener_delays_no_request(start: Start, origin: Origin) 
 @pytest.fixture
 def running() -> Iterator[tuple[int, str]]:
     """A proxy of two workers with an admin listener: its port, and where that is."""
-    (admin,) = free_ports(1)
+    admin = free_port()
     with letters("A") as (url, _):
         proxy = Command(
             "--origin", url, "--listen", "127.0.0.1:0", "--workers", "2",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import aiohttp
 import pytest
 
 from tests.admin.conftest import LETS_IN, TOKEN, Origin
+from tests.ports import free_port
 from tests.real.proxy import configured, running_proxy
 
 _TEXT = """\
@@ -68,8 +68,7 @@ async def _once(method: str, url: str, **options: Any) -> tuple[int, Any]:
 
 @pytest.fixture
 async def pair(origin: Origin, tmp_path: Path) -> AsyncIterator[Pair]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     text = _TEXT.format(origin=origin.url, port=port, token=TOKEN)
     manager = running_proxy(tmp_path, *configured(tmp_path, text))
     proxy = await asyncio.to_thread(manager.__enter__)

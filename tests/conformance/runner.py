@@ -28,6 +28,7 @@ from typing import Any
 
 from tests.conformance import servers, suite
 from tests.conformance.suite import HERE, SUITE, Test
+from tests.ports import free_port
 
 OUTCOMES = HERE / "outcomes.json"
 KINDS = ("required", "optimal", "check")
@@ -208,7 +209,7 @@ def _foreign(options: argparse.Namespace) -> int:
     if options.base:
         found = run(options.base, skip)
     else:
-        port = servers.free_port()
+        port = free_port()
         with servers.origin() as origin:
             command = [options.serve, origin, str(port)]
             with servers.program(command, port, Path(options.log)):

@@ -10,7 +10,6 @@ import os
 import re
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,8 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conformance.suite import HERE, SUITE
+from tests.real.proxy import configured, running_proxy
 
-START = 20.0  # seconds that a server may take
+START = 60.0  # seconds that a server may take
 
 
 class NotStarted(Exception):
@@ -51,17 +51,14 @@ def proxy(origin_url: str, rules: str | None) -> Iterator[str]:
 
     Without rules only the origin is configured.
     """
-    port = free_port()
     with tempfile.TemporaryDirectory() as scratch:
-        command = [sys.executable, "-m", "vary_proxy", "run", "--listen", f"127.0.0.1:{port}"]
+        folder = Path(scratch)
         if rules is None:
-            command += ["--origin", origin_url]
+            args: tuple[str | Path, ...] = ("--origin", origin_url)
         else:
-            file = Path(scratch, "rules.yaml")
-            file.write_text(rules.replace("ORIGIN", origin_url))
-            command += ["-c", str(file)]
-        with program(command, port, Path(scratch, "log")):
-            yield f"http://127.0.0.1:{port}"
+            args = configured(folder, rules.replace("ORIGIN", origin_url))
+        with running_proxy(folder, *args) as started:
+            yield started.url
 
 
 @contextmanager
@@ -82,14 +79,6 @@ def program(command: Sequence[str], port: int, log: Path) -> Iterator[None]:
                 raise NotStarted(f"{' '.join(command)}\n{log.read_text(errors='replace')[-4000:]}")
             time.sleep(0.05)
         yield
-
-
-def free_port() -> int:
-    """A port of the loopback interface on which nothing listened just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _accepts(port: int) -> bool:

@@ -8,7 +8,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from tests.real.servers import S3Server, free_ports, minio
+from tests.ports import free_port
+from tests.real.servers import S3Server, minio
 
 SEED = Path(__file__).parents[2] / "config/compose/seed.py"
 
@@ -45,7 +46,7 @@ def _is_public(server: S3Server) -> None:
 
 
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
-    (port,) = free_ports(1)
+    port = free_port()
     at_once = "import time; now = iter((0.0, 61.0)); time.monotonic = lambda: next(now, 61.0)"
     done = seed(f"http://127.0.0.1:{port}", at_once)
     assert done.returncode == 1

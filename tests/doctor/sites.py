@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.real.servers import child, free_ports
+from tests.ports import free_ports
+from tests.real.servers import child
 
 A, B = "https://a.example", "https://b.example"
 

@@ -12,8 +12,8 @@ from tests.cli.test_commands import run
 from tests.doctor.conftest import Told, examined
 from tests.doctor.hostile import replying, serving
 from tests.doctor.sites import A, Nginx
+from tests.ports import free_port
 from tests.real.proxy import Proxy, configured, running_proxy
-from tests.real.servers import free_ports
 
 _CONFIG = """
 version: 1
@@ -34,7 +34,7 @@ log: {{access: off}}
 def proxy(nginx: Nginx, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Proxy, str]]:
     """A proxy that repairs, and its admin listener."""
     directory = tmp_path_factory.mktemp("proxy")
-    (admin,) = free_ports(1)
+    admin = free_port()
     text = _CONFIG.format(url=nginx.url, admin=admin)
     with running_proxy(directory, *configured(directory, text)) as running:
         yield running, f"http://127.0.0.1:{admin}"

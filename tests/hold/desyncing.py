@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from tests.hold import grammars, readers
 from tests.hold.test_framing import BROKEN_BODIES, DOUBTFUL, HEADED, ODD_BUT_CLEAR
 from tests.hold.worlds import Asked, Front, Origin, front, get
-from tests.real.servers import ROOT, child, free_ports
+from tests.ports import free_ports
+from tests.real.servers import ROOT, child
 from tests.wire.rawclient import Answer
 
 ECHOING = Path(__file__).with_suffix("").with_name("echoing")

@@ -19,7 +19,7 @@ from tests.hold.callers import BLOCK, Callers, Door
 from tests.hold.pages import Page, pages
 from tests.hold.realm import Realm
 from tests.hold.worlds import CONFIG, Front, Origin, front
-from tests.lifecycle.command import free_ports
+from tests.ports import free_ports
 from tests.store.servers import RedisServer
 from vary_proxy.purges.purging import Kind as PurgeKind
 from vary_proxy.purges.purging import Purge

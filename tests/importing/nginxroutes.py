@@ -1,7 +1,8 @@
 """Where nginx itself sends a request, by the ``server`` and ``location`` blocks of an Ingress.
 
 They are written as ingress-nginx writes them: a server for each host, ``=`` for an Exact path,
-for a Prefix that and the same with a slash, the path alone for what is left to the controller.
+for a Prefix that and the same with a slash, the path alone for what is left to the controller;
+all of a host are expressions without case where one Ingress of it asks for such (*loose*).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.real.servers import child, free_ports
+from tests.ports import free_port
+from tests.real.servers import child
 
 Route = tuple[str, str, str, str]  # host, path, type, service
 
@@ -39,11 +41,12 @@ def _locations(path: str, kind: str) -> list[str]:
     return [path]
 
 
-def _server(host: str, routes: list[Route], port: int) -> str:
+def _server(host: str, routes: list[Route], port: int, *, loose: bool) -> str:
     blocks: dict[str, str] = {}
-    for _, path, kind, service in routes:
+    for _, path, kind, service in sorted(routes, key=lambda one: -len(one[1])):
         for location in _locations(path, kind):
-            blocks.setdefault(location, service)
+            key = f'~* "^{location.removeprefix("= ")}"' if loose else location
+            blocks.setdefault(key, service)
     blocks.setdefault("/", "nobody")
     listed = "\n".join(f'location {key} {{ return 200 "{one}"; }}' for key, one in blocks.items())
     name = f"server_name {host};" if host else ""
@@ -52,11 +55,16 @@ def _server(host: str, routes: list[Route], port: int) -> str:
 
 
 @contextmanager
-def routed(directory: Path, routes: list[Route]) -> Iterator[Callable[[str, str], str]]:
+def routed(
+    directory: Path, routes: list[Route], loose: str | None = None
+) -> Iterator[Callable[[str, str], str]]:
     """Yields what says the service that a host and a path reach; ``nobody`` for none."""
-    (port,) = free_ports(1)
+    port = free_port()
     hosts = dict.fromkeys([*(host for host, *_ in routes), ""])
-    servers = [_server(host, [one for one in routes if one[0] == host], port) for host in hosts]
+    servers = [
+        _server(host, [one for one in routes if one[0] == host], port, loose=host == loose)
+        for host in hosts
+    ]
     user = f"user {pwd.getpwuid(0).pw_name};" if os.geteuid() == 0 else ""
     config = directory / "nginx.conf"
     config.write_text(_CONFIG.format(directory=directory, user=user, servers="\n".join(servers)))

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -145,16 +143,6 @@ def served(kind: type[BaseHTTPRequestHandler]) -> Iterator[str]:
             thread.join()
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports that stay free while nobody listens: below those that connections are given."""
-    found: list[int] = []
-    while len(found) < count:
-        port = random.randrange(15000, 30000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found += [port] * (port not in found)
-    return found
-
-
 def get(port: int, path: str = "/", timeout: float = 30) -> bytes:
     """One request on a connection of its own. Fails unless it is answered with 200."""
     connection = HTTPConnection("127.0.0.1", port, timeout=timeout)
@@ -168,7 +156,7 @@ def get(port: int, path: str = "/", timeout: float = 30) -> bytes:
         connection.close()
 
 
-def soon(claim: object, seconds: float = 10.0) -> None:
+def soon(claim: object, seconds: float = 30.0) -> None:
     """Wait for *claim*, a function, to hold. Fails when it does not."""
     assert callable(claim)
     until = time.monotonic() + seconds

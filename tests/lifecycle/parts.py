@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.serving import listening
 from vary_proxy.app import App
 from vary_proxy.config import load
 
@@ -41,23 +42,16 @@ class NamedOrigin:
                     self.begun.set()
                     await self.go.wait()
                 writer.write(body[1:])
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
         finally:
             self.clients -= 1
-            writer.close()
 
 
 @contextlib.asynccontextmanager
 async def origin(name: str) -> AsyncIterator[NamedOrigin]:
     made = NamedOrigin(name)
-    server = await asyncio.start_server(made, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with listening(made) as port:
+        made.url = f"http://127.0.0.1:{port}"
         yield made
-    finally:
-        made.go.set()
-        server.close()
 
 
 @contextlib.asynccontextmanager
@@ -118,7 +112,7 @@ class Client:
         self.writer.close()
 
 
-async def until(claim: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(claim: Callable[[], bool], seconds: float = 30.0) -> None:
     """Wait for *claim* to hold. Fails when it does not."""
     async with asyncio.timeout(seconds):
         while not claim():

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.lifecycle.command import Command, free_ports, letters, soon
+from tests.lifecycle.command import Command, letters, soon
+from tests.ports import free_ports
 
 AUTHORITY = trustme.CA()
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.command import Command, free_ports
+from tests.lifecycle.command import Command
 from tests.lifecycle.parts import Client, origin, until
+from tests.ports import free_port, free_ports
 
 # Nothing is tried again. A server is left as soon as it says that it is not ready, and not because
 # a machine that is busy answers a check late.
@@ -93,7 +94,7 @@ async def balanced(folder: Path, places: list[Place]) -> AsyncIterator[int]:
     path = os.environ["PATH"] + ":/usr/sbin:/sbin"
     program = shutil.which("haproxy", path=path)
     assert program is not None, "haproxy is not installed: apt-get install haproxy"
-    (port,) = free_ports(1)
+    port = free_port()
     servers = "\n".join(
         f"  server s{at} 127.0.0.1:{one.port} port {one.probes}" for at, one in enumerate(places)
     )

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.lifecycle.command import Command, free_ports
+from tests.lifecycle.command import Command
 from tests.lifecycle.parts import Client, origin, until
+from tests.ports import free_ports
 
 DELAY = 0.5  # seconds of drain.delay; the balancer looks every 50 ms
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.command import Command, Letters, free_ports, get, letters, served, soon
+from tests.lifecycle.command import Command, Letters, get, letters, served, soon
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -50,7 +51,7 @@ def requests_counted(probes: int) -> int:
 
 
 def test_they_share_a_port_and_speak_with_one_voice(start, origin) -> None:  # type: ignore[no-untyped-def]
-    (probes,) = free_ports(1)
+    probes = free_port()
     proxy = start(*flags(origin[0], f"probes.address=127.0.0.1:{probes}"))
     port = proxy.port()
     words = [line.split(" ")[0] for line in proxy.said]
@@ -279,7 +280,7 @@ def put(port: int, path: str, timeout: float = 30) -> bytes | None:
 
 
 def test_an_unsafe_method_invalidates_in_every_worker(start, monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    (probes,) = free_ports(1)
+    probes = free_port()
     monkeypatch.setattr(Versions, "count", 0)
     with served(Versions) as url:
         proxy = start(*flags(url, f"probes.address=127.0.0.1:{probes}"))

@@ -20,8 +20,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.command import free_ports, soon
+from tests.lifecycle.command import soon
 from tests.lifecycle.parts import Client, until
+from tests.ports import free_ports
 from tests.real.proxy import ROOT, Proxy, configured, running_proxy
 
 LETTERS = "ABC"

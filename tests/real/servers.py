@@ -26,6 +26,8 @@ import boto3
 import botocore
 from botocore.config import Config
 
+from tests.ports import free_port, free_ports
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
@@ -94,16 +96,6 @@ class S3Server:
         )
 
 
-def free_ports(count: int) -> list[int]:
-    """Distinct ports of 127.0.0.1 on which nothing listens now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
-
-
 def answers(url: str, accepted: Callable[[int], bool] = lambda status: status < 500) -> bool:
     """Whether *url* gives an HTTP answer whose status is *accepted*."""
     try:
@@ -153,7 +145,7 @@ def s3rver(directory: Path) -> Iterator[S3Server]:
     program = NODE_MODULES / "s3rver" / "bin" / "s3rver.js"
     if not program.exists():
         raise RuntimeError("s3rver is not installed: run `make test`, or `npm ci` in tests/node")
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     rules = directory / "cors.xml"
     rules.write_text(S3RVER_CORS)
@@ -167,7 +159,7 @@ def s3rver(directory: Path) -> Iterator[S3Server]:
 @contextmanager
 def moto(directory: Path) -> Iterator[S3Server]:
     """moto's server, with its own CORS handling off so that the bucket's rules speak."""
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     args: list[str | Path] = [BIN / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
     env = {"MOTO_DISABLE_GLOBAL_CORS": "true"}

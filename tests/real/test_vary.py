@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.ports import free_port
 from tests.real.asking import Asker, Got, asking, raw
 from tests.real.awsstub import ALLOWED
 from tests.real.proxy import Proxy, configured, running_proxy
-from tests.real.servers import free_ports
 
 ORIGIN, HEADERS = "Origin", "Access-Control-Request-Headers"
 METHOD, ENCODING = "Access-Control-Request-Method", "Accept-Encoding"
@@ -85,7 +85,7 @@ def proxy(
 ) -> Iterator[tuple[str, Proxy]]:
     mode: str = request.param
     directory = tmp_path_factory.mktemp(mode)
-    (dead,) = free_ports(1)
+    dead = free_port()
     text = CONFIG.format(stub=stub_url, dead=dead, mode=mode)
     with running_proxy(directory, *configured(directory, text)) as running:
         yield mode, running

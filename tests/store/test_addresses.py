@@ -12,10 +12,11 @@ import pytest
 import trustme
 from redis.asyncio import Redis
 
+from tests.ports import free_port
 from tests.store.builders import KEY, body_of, put, stored
 from tests.store.conftest import eventually
 from tests.store.fleets import Cluster, Watched
-from tests.store.servers import RedisServer, free_port
+from tests.store.servers import RedisServer
 from vary_proxy.store import breaker as breaker_module
 from vary_proxy.store import layout
 from vary_proxy.store._aiocache import StoreUrlError, read_url
