@@ -135,6 +135,84 @@ def test_requests_reach_what_they_reach_through_nginx(tmp_path: Path) -> None:
     assert wrong == []
 
 
+def test_expressions_of_one_ingress_make_all_paths_of_its_host_expressions(tmp_path: Path) -> None:
+    host = "loose.example"
+    routes: list[Route] = [
+        (host, "/v[0-9]+/x", "ImplementationSpecific", "versions"),
+        (host, "/img", "Prefix", "images"),
+        (host, "/one.png", "Exact", "one"),
+        (host, "/one.png/but", "Prefix", "longer"),
+        ("", "/img", "Prefix", "strict"),
+    ]
+    manifests = [
+        manifest((path, kind, service), name=service, host=host,
+                 **({"use_regex": "true"} if service == "versions" else {}))
+        for host, path, kind, service in routes
+    ]  # fmt: skip
+    loaded, left = imported(*manifests)
+    assert left == []
+    paths = ("/v1/x", "/V1/X", "/v/x", "/img", "/IMG/a", "/imgs", "/one.png", "/one.pngs",
+             "/oneXpng", "/one.png/but/a", "/other")  # fmt: skip
+    with routed(tmp_path, routes, loose=host) as theirs:
+        for asked in paths:
+            for at in (host, "other.example"):
+                service = theirs(at, asked)
+                expected = NOBODY if service == "nobody" else svc(service)
+                assert reached(loaded, asked, at) == expected, (at, asked)
+
+
+def _with_default(one: dict[str, Any], service: str) -> dict[str, Any]:
+    one["spec"]["defaultBackend"] = {"service": {"name": service, "port": {"number": 80}}}
+    return one
+
+
+def test_a_default_backend_is_that_of_its_own_hosts() -> None:
+    own = _with_default(
+        manifest(("/a", "Prefix", "a"), host="a.example", enable_cors="true"), "own"
+    )
+    del own["spec"]["rules"][0]["http"]  # a host alone is one, too
+    late = _with_default(manifest(("/l", "Prefix", "l"), name="late", host="a.example"), "late")
+    other = manifest(("/b", "Prefix", "b"), name="other", host="b.example")
+    everybody = _with_default(manifest(name="all"), "all")
+    everybody["spec"]["rules"] = []
+    loaded, left = imported(own, late, other, everybody)
+    for host, path, service in (
+        ("a.example", "/", "own"),
+        ("a.example", "/l/x", "l"),
+        ("b.example", "/b", "b"),
+        ("b.example", "/rest", "all"),
+        ("c.example", "/", "all"),
+    ):
+        assert reached(loaded, path, host) == svc(service), (host, path)
+    assert [one for one in left if "default" in one] == [
+        "Ingress late: its default backend for a.example: an Ingress before it has that host"
+    ]
+    assert reached(imported(own)[0], "/", "c.example") == NOBODY
+    request = Request(b"GET", b"/", authority=b"a.example")
+    assert loaded.rules.match(request).cors is not None  # its annotations hold there, too
+
+
+def test_what_says_where_requests_go_and_is_no_ingress_is_named() -> None:
+    one = manifest(("/a", "Prefix", "a"))
+    one["spec"]["defaultBackend"] = {"resource": {"kind": "Bucket", "name": "static"}}
+    kinds = ("HTTPRoute", "Gateway", "VirtualService", "Deployment", "ConfigMap", "Secret")
+    others = [{"kind": kind, "metadata": {"name": kind.lower()}} for kind in kinds]
+    controller = {"kind": "ConfigMap", "metadata": {"name": "ingress-nginx-controller"}}
+    _, left = imported(one, *others, controller)
+    told = "".join(f"{one}\n" for one in left)
+    assert "the default backend is no Service" in told
+    for said in ("HTTPRoute httproute", "Gateway gateway", "VirtualService virtualservice",
+                 "ConfigMap ingress-nginx-controller"):  # fmt: skip
+        assert f": {said}: only Ingresses are\n" in told
+    assert len(left) == 5
+
+
+def test_deadlines_are_those_of_nginx_where_nothing_is_said() -> None:
+    loaded, _ = imported(manifest(("/a", "Prefix", "a"), proxy_read_timeout="1h"))
+    times = next(o for name, o in loaded.settings.origins.items() if name != "nothing").timeouts
+    assert (times.connect, times.first_byte, times.idle) == (5, 60, 60)
+
+
 def test_what_no_ingress_names_reaches_nobody_or_the_default() -> None:
     one = manifest(("/a", "Prefix", "a"))
     assert reached(imported(one)[0], "/b") == NOBODY
@@ -145,7 +223,16 @@ def test_what_no_ingress_names_reaches_nobody_or_the_default() -> None:
 @pytest.mark.parametrize(
     ("path", "asked", "matched"),
     [
-        ("/a(/|$)(.*)", "/a/b", False),  # has a $ within: not in our dialect, and said
+        ("/a(/|$)(.*)", "/a", True),
+        ("/a(/|$)(.*)", "/A/b", True),  # case does not count there
+        ("/a(/|$)(.*)", "/ab", False),
+        ("/a(b|$)", "/ab", False),  # a $ elsewhere is not in our dialect, and said
+        ("/[A-C\\d_.-]x", "/b0", False),
+        ("/[A-C\\d_.-]X", "/bx", True),
+        ("/[A-C\\d_.-]X", "/2x", True),
+        ("/[^a]b", "/Ab", False),
+        ("/[-a]b", "/Ab", True),
+        ("/[-a]b", "/Bb", False),
         ("/v[0-9]+/", "/v12/x", True),
         ("/v[0-9]+/", "/vx/x", False),
         ("/exact$", "/exact", True),
@@ -157,7 +244,7 @@ def test_paths_that_are_expressions(path: str, asked: str, matched: bool) -> Non
         manifest((path, "ImplementationSpecific", "a"), ("/plain", "Exact", "b"), use_regex="true")
     )
     assert (reached(loaded, asked) == svc("a")) is matched
-    assert bool(left) is ("(/|$)" in path)
+    assert bool(left) is ("(b|$)" in path)
 
 
 def _verdict(loaded: Loaded, origin: str, method: str = "PUT", headers: str = "") -> bool:

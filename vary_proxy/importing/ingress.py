@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 
 from vary_proxy.configuration.matching import path_matcher
 from vary_proxy.configuration.problems import Wrong
 from vary_proxy.importing import ingresscors
 from vary_proxy.importing.ingresscors import is_on
-from vary_proxy.importing.manifests import Backend, Ingress, Manifests, Path, read
+from vary_proxy.importing.ingressroutes import Rest, Rule, loose_hosts, patterns
+from vary_proxy.importing.manifests import Backend, Ingress, Manifests, read
 from vary_proxy.importing.writing import Unreadable, Writing, label, quoted
 
-_TIMES = {"proxy-connect-timeout": "connect", "proxy-read-timeout": "first_byte"}
+_TIMES = {  # seconds where nothing is said, and what they are here
+    "proxy-connect-timeout": ("5", "connect"),
+    "proxy-read-timeout": ("60", "first_byte", "idle"),
+}
 _USED = frozenset((*_TIMES, "backend-protocol", "upstream-vhost", "use-regex"))
 _NOTHING = "nothing"
 
@@ -74,23 +78,13 @@ class _Origins:
         if scheme == "https":
             lines.append("    tls: {verify: false}    # as ingress-nginx, unless it is told to")
         times = []
-        for key, ours in _TIMES.items():
-            if re.fullmatch(r"[1-9]\d{0,5}", said.get(key, ""), re.ASCII):
-                times.append(f"{ours}: {said[key]}s")
-            elif key in said:
-                out.warn(f"{key}: {said[key]}: not a number of seconds")
-        if times:
-            lines.append(f"    timeouts: {{{', '.join(times)}}}")
-        self.lines += lines
-
-
-@dataclass(frozen=True)
-class _Rule:
-    path: Path
-    name: str
-    match: str
-    origin: str
-    policy: str
+        for key, (usual, *ours) in _TIMES.items():
+            seconds = said.get(key, usual)
+            if not re.fullmatch(r"[1-9]\d{0,5}", seconds, re.ASCII):
+                out.warn(f"{key}: {seconds}: not a number of seconds")
+                seconds = usual
+            times += [f"{one}: {seconds}s" for one in ours]
+        self.lines += [*lines, f"    timeouts: {{{', '.join(times)}}}"]
 
 
 def convert(data: bytes, name: str) -> Writing:
@@ -104,47 +98,41 @@ def convert(data: bytes, name: str) -> Writing:
     out.add('listen: "0.0.0.0:8080"', 'probes: "0.0.0.0:8081"', "")
     body = Writing()
     origins = _Origins(manifests)
-    rules: list[_Rule] = []
+    rules: list[Rule] = []
     seen: set[str] = set()  # what rules match
     policies = Writing()
-    default = ""
-    for at, ingress in enumerate(manifests.ingresses):
-        if not _is_ours(ingress, body):
-            continue
+    rest = Rest()
+    ours = [one for one in manifests.ingresses if _is_ours(one, body)]
+    loose = loose_hosts(ours)
+    for at, ingress in enumerate(ours):
         policy = ingresscors.write(ingress, f"{label(ingress.name, 'ingress')}-{at + 1}", policies)
-        rules += _rules(ingress, origins, policy, seen, body)
-        if ingress.default is not None and not default:
-            default = origins.name(ingress, ingress.default, body)
+        rules += _rules(ingress, origins, policy, seen, loose, body)
+        backend = ingress.default and origins.name(ingress, ingress.default, body)
+        rest.claim(ingress, backend or "", policy, body)
         _left(ingress, body)
+    for other in manifests.others:
+        body.warn(f"{other}: only Ingresses are")
     if not origins.names:
         told = "; ".join(body.left_out) or "no path has a Service"
         raise Unreadable(f"{name}: nothing could be taken over: {told}")
-    _assemble(out, body, policies, origins, rules, default)
+    _assemble(out, body, policies, origins, rest.rules(rules, _NOTHING))
     return out
 
 
 def _assemble(
-    out: Writing,
-    body: Writing,
-    policies: Writing,
-    origins: _Origins,
-    rules: Sequence[_Rule],
-    default: str,
+    out: Writing, body: Writing, policies: Writing, origins: _Origins, rules: Sequence[Rule]
 ) -> None:
     out.left_out += [*body.left_out, *policies.left_out]
     out.lines += body.lines
     out.add("", "origins:", *origins.lines)
-    if not default:
-        out.comment("No Ingress names what matches no rule below: it gets 502, from nobody.", 2)
-        out.add(f"  {_NOTHING}: http://127.0.0.1:1")
+    out.comment("Whoever asks for what no Ingress names gets 502, from nobody.", 2)
+    out.add(f"  {_NOTHING}: http://127.0.0.1:1")
     if policies.lines:
         out.add("", "cors:", *policies.lines)
-    out.add("", "defaults:", f"  origin: {default or _NOTHING}", "  vary: repair")
+    out.add("", "defaults:", f"  origin: {_NOTHING}", "  vary: repair")
     out.comment("ingress-nginx stores nothing: here only what says for how long it is fresh.", 2)
-    out.add("  cache: {heuristic: false}")
-    if rules:
-        out.add("", "rules:")
-    for rule in sorted([*rules, *_fallbacks(rules, default or _NOTHING)], key=_order):
+    out.add("  cache: {heuristic: false}", "", "rules:")
+    for rule in sorted(rules, key=lambda one: one.order):
         out.comment(f"{rule.path.where}: {rule.path.kind}", 2)
         out.add(f"  - name: {rule.name}", f"    match: {rule.match}", f"    origin: {rule.origin}")
         if rule.policy:
@@ -165,23 +153,25 @@ def _is_ours(ingress: Ingress, out: Writing) -> bool:
 
 
 def _rules(
-    ingress: Ingress, origins: _Origins, policy: str, seen: set[str], out: Writing
-) -> list[_Rule]:
+    ingress: Ingress,
+    origins: _Origins,
+    policy: str,
+    seen: set[str],
+    loose: frozenset[str],
+    out: Writing,
+) -> list[Rule]:
     made = []
-    by_regex = is_on(ingress.annotations.get("use-regex", "")) or (
-        "rewrite-target" in ingress.annotations
-    )
     for said in ingress.said:
         out.warn(said)
     for path in ingress.paths:
-        patterns = _patterns(path, by_regex)
+        wanted = patterns(path, loose=path.host in loose)
         try:
-            for one in patterns:
+            for one in wanted:
                 path_matcher(one)
         except Wrong as error:
             out.warn(f"{path.where}: the path {path.path}: {error}")
             continue
-        told = [f"path: [{', '.join(map(quoted, patterns))}]"] if patterns != ["/**"] else []
+        told = [f"path: [{', '.join(map(quoted, wanted))}]"] if wanted != ["/**"] else []
         told += [f"host: {quoted(path.host)}"] if path.host else []
         if not told:
             told = ['path: "/**"']
@@ -191,61 +181,15 @@ def _rules(
             continue
         seen.add(match)
         name = f"{label(ingress.namespace, 'ns')}-{label(ingress.name, 'ingress')}-{len(seen)}"
-        made.append(_Rule(path, name, match, origins.name(ingress, path.backend, out), policy))
+        origin = origins.name(ingress, path.backend, out)
+        made.append(Rule(path, name, match, origin, policy, path.host in loose))
     return made
-
-
-def _fallbacks(rules: Sequence[_Rule], default: str) -> list[_Rule]:
-    """Rules for what a host has no path for: nginx then looks at no other host's."""
-    hosts = {rule.path.host: rule.path for rule in rules if rule.path.host}
-    whole = {rule.path.host for rule in rules if _is_everything(rule.path)}
-    wider = any(not rule.path.host or rule.path.host.startswith("*") for rule in rules)
-    return [
-        _Rule(
-            replace(path, path="", kind="nothing else of this host"),
-            f"rest-of-host-{at}",
-            f"{{host: {quoted(host)}}}",
-            default,
-            "",
-        )
-        for at, (host, path) in enumerate(hosts.items(), 1)
-        if wider and host not in whole
-    ]
-
-
-def _is_everything(path: Path) -> bool:
-    return path.kind != "Exact" and path.path == "/"
-
-
-def _patterns(path: Path, by_regex: bool) -> list[str]:
-    """What matches the paths that *path* means."""
-    if by_regex and path.kind == "ImplementationSpecific":
-        return [f"~{path.path.removeprefix('^')}{'' if path.path.endswith('$') else '.*'}"]
-    if path.kind == "Exact":
-        return [_plain(path.path)]
-    if path.kind == "Prefix":
-        whole = path.path.rstrip("/")
-        return [_plain(whole), _plain(f"{whole}/", "**")] if whole else ["/**"]
-    return [_plain(path.path, "**")]
-
-
-def _plain(path: str, behind: str = "") -> str:
-    """*path* as it stands, for a glob; where it has signs of its own, as an expression."""
-    if not re.search(r"[*?]", path):
-        return path + behind
-    escaped = re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", path)
-    return f"~{escaped}{'.*' if behind else ''}"
-
-
-def _order(rule: _Rule) -> tuple[int, int, int]:
-    path = rule.path
-    host = 2 if not path.host else 1 if path.host.startswith("*") else 0
-    return host, path.kind != "Exact", -len(path.path)
 
 
 def _left(ingress: Ingress, out: Writing) -> None:
     if ingress.has_tls:
-        out.warn(f"Ingress {ingress.name}: its tls; name the files of the secret at listen")
+        what = "its tls, and the redirect of http to https that comes with it"
+        out.warn(f"Ingress {ingress.name}: {what}; name the files of the secret at listen")
     for key, value in ingress.annotations.items():
         if key not in _USED and key not in ingresscors.USED:
             out.warn(f"Ingress {ingress.name}: {key}: {value}")

@@ -1,11 +1,12 @@
 """Reads Ingress manifests out of Kubernetes YAML: what an Ingress says, and what Services name.
 
-The text is composed by our own bounded reader: no tags, no merge keys, no recursion. Nothing
-else in the file is looked at.
+The text is composed by our own bounded reader: no tags, no merge keys, no recursion. What else
+says where requests go is named; nothing else in the file is looked at.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -17,6 +18,10 @@ from vary_proxy.importing.writing import Unreadable
 PREFIX = "nginx.ingress.kubernetes.io/"
 _CLASS = "kubernetes.io/ingress.class"
 _MOST_PATHS = 1000
+# Kinds of the Gateway API, and of other programs that do an Ingress's work.
+_ROUTES = re.compile(
+    r"Route(?:TCP|UDP)?$|^(?:Gateway|Virtual(?:Service|Server)|HTTPProxy|Mapping)$"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,7 @@ class Ingress:
     ingress_class: str = ""
     has_tls: bool = False
     default: Backend | None = None
+    hosts: list[str] = field(default_factory=list)  # of its rules; "" for any
     paths: list[Path] = field(default_factory=list)
     said: list[str] = field(default_factory=list)  # what could not be used
 
@@ -59,6 +65,7 @@ class Manifests:
 
     ingresses: list[Ingress] = field(default_factory=list)
     ports: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    others: list[str] = field(default_factory=list)  # what else says where requests go
 
 
 def read(data: bytes, name: str) -> Manifests:
@@ -74,11 +81,24 @@ def read(data: bytes, name: str) -> Manifests:
             found.ingresses.append(_ingress(node))
         elif kind == "Service":
             _service(node, found)
+        elif _ROUTES.search(kind) or _is_of_the_controller(node):
+            name = _text(_mapping(node, "metadata"), "name")
+            found.others.append(f"{node.where}: {kind} {name}".rstrip())
     if not found.ingresses:
         raise Unreadable(f"{name}: there is no Ingress in it; write kind: Ingress")
     if sum(len(one.paths) for one in found.ingresses) > _MOST_PATHS:
         raise Unreadable(f"{name}: more than {_MOST_PATHS} paths; split it")
     return found
+
+
+def _is_of_the_controller(node: Mapping) -> bool:
+    """Whether it is the ConfigMap from which ingress-nginx has its defaults."""
+    meta = _mapping(node, "metadata")
+    part_of = _text(_mapping(meta, "labels"), "app.kubernetes.io/name")
+    told = f"{part_of} {_text(meta, 'name')}"
+    return _text(node, "kind") == "ConfigMap" and bool(
+        re.search("nginx-?(ingress|conf)|ingress-nginx", told)
+    )
 
 
 def _objects(documents: list[Node | None]) -> Iterator[Mapping]:
@@ -106,6 +126,8 @@ def _ingress(node: Mapping) -> Ingress:
     default = spec.get("defaultBackend") or spec.get("backend")
     if isinstance(default, Mapping):
         found.default = _backend(default)
+        if found.default is None:
+            found.said.append(f"{default.where}: the default backend is no Service")
     for rule in _items(spec, "rules"):
         if isinstance(rule, Mapping):
             _rule(rule, found)
@@ -115,6 +137,8 @@ def _ingress(node: Mapping) -> Ingress:
 
 
 def _rule(rule: Mapping, found: Ingress) -> None:
+    host = _text(rule, "host")
+    found.hosts.append(host)
     for node in _items(_mapping(rule, "http"), "paths"):
         if not isinstance(node, Mapping):
             continue
@@ -126,7 +150,7 @@ def _rule(rule: Mapping, found: Ingress) -> None:
             continue
         kind = _text(node, "pathType") or "ImplementationSpecific"
         path = _text(node, "path") or "/"
-        found.paths.append(Path(_text(rule, "host"), path, kind, backend, node.where))
+        found.paths.append(Path(host, path, kind, backend, node.where))
 
 
 def _backend(node: Mapping) -> Backend | None:
