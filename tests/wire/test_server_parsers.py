@@ -37,7 +37,7 @@ def ours(data: bytes) -> list[Message] | None:
         try:
             head = reader.read()
             if head is None:
-                return messages if messages and not reader.pending else None
+                return messages if messages and not reader.buffer else None
             data, body = reader.rest(), b""
             request = head.request
             if request.body_length:

@@ -24,7 +24,7 @@ from vary_proxy.core.wire import (
 )
 
 _END = b"\r\n\r\n"
-_BEGINS_A_METHOD = re.compile(TCHAR + rb"|\r\Z")
+_BEGINS = re.compile(TCHAR + rb"|\r")
 
 
 class HeadReader:
@@ -39,36 +39,28 @@ class HeadReader:
         self._scheme = scheme
         self._client = client
         self.buffer = bytearray()  # bytes received that no head has taken yet
-        self._scanned = 0  # bytes of the buffer known to hold no end of a head
-
-    @property
-    def pending(self) -> int:
-        return len(self.buffer)
+        self._scanned = 0  # bytes of it that a head may begin with; a last CR is still open
 
     def feed(self, data: bytes) -> None:
         self.buffer += data
 
     def read(self) -> Head | None:
-        """The next head; None while it is not whole. Raises Refused."""
+        """The next head; None while it is not whole. Raises Refused, and can then read no more."""
         buffer = self.buffer
         while buffer.startswith(b"\r\n"):  # empty lines before a request line are skipped (§2.2)
             del buffer[:2]
-            self._scanned = 0
-        end = buffer.find(_END, self._scanned - 3 if self._scanned > 3 else 0)
-        data = bytes(buffer[:end]) if end >= 0 else b""
         try:
+            end = buffer.find(_END, max(0, self._scanned - 3))
             if end < 0:
                 self._check_beginning()
-                self._scanned = len(buffer)
                 return None
-            del buffer[: end + 4]
-            self._scanned = 0
-            if len(data) > self._limits.head + self._limits.target:
-                raise Refused(431, f"The head is over {self._limits.head} bytes.", "head-too-large")
-            return read_head(data, self._limits, self._scheme, self._client)
+            head = read_head(bytes(buffer[:end]), self._limits, self._scheme, self._client)
         except Refused as refused:
-            refused.bodiless = (data or buffer).startswith(b"HEAD ")
+            refused.bodiless = buffer.startswith(b"HEAD ")
             raise
+        del buffer[: end + 4]
+        self._scanned = 0
+        return head
 
     def rest(self) -> bytes:
         """Takes what follows the last head."""
@@ -79,31 +71,27 @@ class HeadReader:
 
     def _check_beginning(self) -> None:
         """Refuse at once what can no longer become a head."""
-        buffer, limits = self.buffer, self._limits
-        if buffer and _BEGINS_A_METHOD.match(buffer) is None:
+        buffer, limits, scanned = self.buffer, self._limits, self._scanned
+        if buffer and _BEGINS.match(buffer) is None:
             raise Refused(400, "This is not HTTP/1.1; is it TLS?", "not-http")
-        seam = max(0, self._scanned - 1)
-        if buffer.find(b"\r", seam) >= 0 or buffer.find(b"\n", seam) >= 0:
-            self._check_stray()
+        self._scanned = len(buffer) - buffer.endswith(b"\r")
+        if is_stray(buffer[scanned : self._scanned]):
+            raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
         line_end = buffer.find(b"\r\n", 0, limits.target + AROUND_TARGET)
         if line_end < 0 and len(buffer) > limits.target + AROUND_TARGET:
             raise target_too_long(limits)
-        if line_end >= seam:
+        if line_end >= scanned:
             read_line(bytes(buffer[:line_end]), limits)
         if len(buffer) > limits.head + len(_END) - 1:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
 
-    def _check_stray(self) -> None:
-        if is_stray(self.buffer.removesuffix(b"\r")):
-            raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
-
 
 _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[ \t]*;" + TEXT + rb"*)?")
-_SIZE_BEGINS = re.compile(rb"(?:[0-9A-Fa-f]{1,15}(?:[ \t]*(?:;" + TEXT + rb"*)?)?)?\r?")
+_SIZE_BEGINS = re.compile(rb"[0-9A-Fa-f]{1,15}[ \t]*(?:;" + TEXT + rb"*)?\r?")
 _TRAILERS = re.compile(rb"(?:" + TCHAR + rb"++:" + TEXT + rb"*+\r\n)*+\r\n")
-_MOST_OF_A_LINE = 1024  # bytes of a chunk's size and extensions
+_MOST_OF_A_LINE = 1024  # bytes of a chunk's size and extensions, with their line end
 _MOST_EXCESS = 16 * 1024  # bytes of such lines beyond 16 a chunk and twice its content
-_MOST_OF_TRAILERS = 8 * 1024
+_MOST_OF_TRAILERS = 8 * 1024  # bytes, with the empty line that ends them
 _MOST_AT_ONCE = 2000  # chunks decoded in one go, so that a flood of small ones holds nobody up
 
 
@@ -138,8 +126,8 @@ class Dechunker:
         """Chunks, as long as they are there whole."""
         while (end := data.find(b"\r\n", at, at + _MOST_OF_A_LINE)) >= 0:
             size = _size(data[at:end])
-            if end - at > 16:
-                self._excess += max(0, end - at - 16 - 2 * size)
+            if (excess := end - at - 16 - 2 * size) > 0:
+                self._excess += excess
                 if self._excess > _MOST_EXCESS:
                     raise _broken()
             at = end + 2
@@ -183,12 +171,12 @@ class Dechunker:
         return len(data)
 
     def _trailers(self, data: bytes, at: int, content: list[bytes]) -> int:
-        matched = _TRAILERS.match(data, at)
+        matched = _TRAILERS.match(data, at, at + _MOST_OF_TRAILERS)
         if matched is not None:
             self.done = True
             return matched.end()
         held = self._held = data[at:]
-        if _END in held or len(held) > _MOST_OF_TRAILERS or is_stray(held.removesuffix(b"\r")):
+        if _END in held or len(held) >= _MOST_OF_TRAILERS or is_stray(held.removesuffix(b"\r")):
             raise Refused(400, "The trailer fields of the body cannot be read.", "bad-trailer")
         return len(data)
 
