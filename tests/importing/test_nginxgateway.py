@@ -126,6 +126,7 @@ def test_stale_answers_are_given_where_they_were() -> None:
         ({"S3_SERVICE": "s3express"}, "S3_SERVICE=s3express:"),
         ({"CORS_ENABLED": "1", "CORS_ALLOWED_ORIGIN": "https://*.a.example"}, "sent as it stands"),
         ({"CORS_ENABLED": "1", "CORS_ALLOWED_ORIGIN": "https://a.example/"}, "sent as it stands"),
+        ({"PROXY_CACHE_USE_STALE": "error http_404 http_429"}, "USE_STALE: http_404 http_429: st"),
         ({"COLOUR": "blue"}, "COLOUR: nothing is known of it"),
     ],
 )
@@ -149,6 +150,7 @@ def test_a_small_cache_is_taken_over_and_old_names_of_keys_are_told() -> None:
         (b"S3_SERVER=a\n", "S3_BUCKET_NAME must be set"),
         (b"{}\n", "settings:1: not NAME=value"),
         (b"\xff", "not UTF-8"),
+        (b"AWS_ACCESS_KEY_ID\nS3_STYLE\n", "settings:2: S3_STYLE has no value; write S3_STYLE="),
         (b"x" * (1 << 20) + b"=", "more than 1048576 bytes"),
         (b"S3_SERVER=a\nS3_BUCKET_NAME=b\nPROXY_CACHE_VALID_OK=soon", "not a time"),
         (b"S3_SERVER=a b\nS3_BUCKET_NAME=b", "no valid configuration comes of it"),

@@ -203,6 +203,10 @@ def test_what_is_not_taken_over_is_said_twice(tmp_path: Path) -> None:
     assert run("import", "s3-cors", "cors.json", "--strict", cwd=tmp_path).returncode == 1
 
 
+XML = (
+    b"<CORSConfiguration><CORSRule><AllowedOrigin>*</AllowedOrigin>"
+    b"<AllowedMethod>GET</AllowedMethod>%s</CORSRule></CORSConfiguration>"
+)
 _BOMB = (
     '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
     "<CORSConfiguration><CORSRule><AllowedOrigin>&b;</AllowedOrigin></CORSRule></CORSConfiguration>"
@@ -235,6 +239,12 @@ _OUTSIDE = (
         (b"<CORSConfiguration>" + b"<a>" * 100, "too many elements, or too deep"),
         (b"<CORSConfiguration>" + b"<CORSRule/>" * 30_000, "too many elements, or too deep"),
         (b"<CORSConfiguration><CORSRule>", "not XML: no element found"),
+        (
+            XML % b"<MaxAgeSeconds>1</MaxAgeSeconds><MaxAgeSeconds>2</MaxAgeSeconds>",
+            "CORSRule 1: <MaxAgeSeconds> stands twice",
+        ),
+        (XML % b"<AllowedHeader>a<b>c</b></AllowedHeader>", "<AllowedHeader> holds <b>"),
+        (XML % b"Content-Type", "CORSRule 1: text outside of its elements"),
         (b"<html/>", "<html> is no <CORSConfiguration>"),
         (b"<CORSConfiguration><a/></CORSConfiguration>", "<a> where only <CORSRule> can be"),
     ],

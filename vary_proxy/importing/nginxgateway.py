@@ -55,6 +55,7 @@ _HEADERS = ("DNT", "User-Agent", "X-Requested-With", "If-Modified-Since", "Cache
 _TIME = re.compile(r"(?:\d{1,9}(?:ms|[smhdwMy])?\s*)+", re.ASCII)
 _UNITS = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800,
           "M": 2592000, "y": 31536000}  # fmt: skip
+_STALE = re.compile(r"error|timeout|updating|off|http_5\d\d")
 _SIZE = re.compile(r"(\d{1,12})([kKmMgG]?)", re.ASCII)
 
 
@@ -71,8 +72,10 @@ def read(data: bytes, name: str) -> dict[str, str]:
         key, equals, value = text.partition("=")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", key.strip(), re.ASCII):
             raise Unreadable(f"{name}:{number}: not NAME=value")
-        if equals:  # a bare name takes its value from an environment that is not here
-            found[key.strip()] = _unquoted(value.strip())
+        if not equals and key not in _NEEDLESS | _RENAMED.keys():
+            # Docker takes its value from an environment, which is not here.
+            raise Unreadable(f"{name}:{number}: {key} has no value; write {key}=…, or remove it")
+        found[key.strip()] = _unquoted(value.strip())
     return found
 
 
@@ -193,6 +196,9 @@ def _defaults(said: Mapping[str, str], out: Writing, *, policy: bool) -> None:
     else:
         out.add("  cors: strip", "  preflight: deny")
     stale = said.get("PROXY_CACHE_USE_STALE", "error timeout")
+    if lost := [one for one in stale.split() if not _STALE.fullmatch(one)]:
+        what = "stale is what errors, and what is on its way, are answered by"
+        out.warn(f"PROXY_CACHE_USE_STALE: {' '.join(lost)}: {what}")
     on_error = "24h" if re.search(r"\b(error|timeout|http_5\d\d)\b", stale) else "0s"
     out.add(
         "  cache:",

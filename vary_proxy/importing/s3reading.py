@@ -136,23 +136,29 @@ def _from_xml(text: str, name: str) -> list[Any]:
     root = _tree(text, name)
     if root.tag != "CORSConfiguration":
         raise Unreadable(f"{name}: <{root.tag}> is no <CORSConfiguration>")
-    rules = []
+    rules: list[Any] = []
     for element in root.children:
         if element.tag != "CORSRule":
             raise Unreadable(f"{name}: <{element.tag}> where only <CORSRule> can be")
-        rules.append(_said(element))
+        rules.append(_said(element, f"{name}: CORSRule {len(rules) + 1}"))
     return rules
 
 
-def _said(rule: _Element) -> dict[str, Any]:
+def _said(rule: _Element, where: str) -> dict[str, Any]:
     """A rule as JSON would have it."""
     said: dict[str, Any] = {}
     for one in rule.children:
+        if one.children:
+            raise Unreadable(f"{where}: <{one.tag}> holds <{one.children[0].tag}>; write text")
         value = "".join(one.text).strip()
         if one.tag in _IN_XML:
             said.setdefault(_IN_XML[one.tag], []).append(value)
+        elif one.tag in said:
+            raise Unreadable(f"{where}: <{one.tag}> stands twice; keep one")
         else:
             said[one.tag] = value
+    if "".join(rule.text).strip():
+        raise Unreadable(f"{where}: text outside of its elements")
     return said
 
 
