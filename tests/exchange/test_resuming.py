@@ -61,6 +61,30 @@ async def test_the_client_sees_nothing_of_it(
     assert sent.get(b"if-range") == b'"1"'
 
 
+async def test_an_origin_that_sends_the_rest_in_pieces(edge: Edge) -> None:
+    """RFC 9110 §15.3.7: it may send less than it was asked for, and is asked again."""
+    await store(edge)
+    breaks_at(edge, 80)
+    for first, last in ((80, 99), (100, 100), (101, 199)):
+        rest(edge, first, last)
+    reply = await edge.get("/a")
+    assert (reply.body, reply.cut) == (WHOLE, None)
+    asked = [request.fields.get(b"range") for request in edge.origin.requests[1:]]
+    assert asked == [b"bytes=80-199", b"bytes=100-199", b"bytes=101-199"]
+
+
+@pytest.mark.parametrize("said", [{"etag": b'"2"'}, {"content_range": b"bytes 101-199/200"}])
+async def test_another_piece_is_never_mixed_in(edge: Edge, said: dict[str, object]) -> None:
+    await store(edge)
+    breaks_at(edge, 80)
+    rest(edge, 80, 99)
+    rest(edge, 100, 199, **said)
+    reply = await edge.get("/a")
+    assert reply.body == WHOLE[:100]
+    assert isinstance(reply.cut, OriginFailure)
+    assert all(response.closed for response in edge.origin.responses)
+
+
 @pytest.mark.parametrize(
     "said",
     [

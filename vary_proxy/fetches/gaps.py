@@ -17,6 +17,7 @@ from vary_proxy.core.message import Response
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.asking import Ask, for_bytes, may_share, plain
+from vary_proxy.fetches.onward import Onward
 from vary_proxy.fetches.running import Run, RunReader
 from vary_proxy.fetches.runs import Changed, Elsewhere, Runs
 from vary_proxy.flights import RIDE_SECONDS
@@ -97,7 +98,25 @@ class Gaps:
         return found
 
     async def _asked(self, source: Source, span: Span) -> tuple[OriginResponse, Span]:
-        """The response that brings the bytes at the beginning of *span*, and what it brings."""
+        """The response that brings *span*, and what else it brings.
+
+        Raises Changed when it does not bring the first byte.
+        """
+        response, brought = await self._answered(source, span)
+        if brought.stop >= span.stop:
+            return response, brought
+
+        async def following(at: int) -> tuple[OriginResponse, Span] | None:
+            try:
+                return await self._answered(source, Span(at, span.stop))
+            except Changed:
+                return None
+
+        whole = Span(brought.start, span.stop)
+        return Onward(response, brought, span.stop, following), whole
+
+    async def _answered(self, source: Source, span: Span) -> tuple[OriginResponse, Span]:
+        """One answer that brings the bytes at the beginning of *span*, and what it brings."""
         ask, stored = source.ask, source.stored
         origin = self._origins[ask.policy.origin]
         asked = for_bytes(ask, origin.naming, blocks.ask_for(span, stored))

@@ -14,8 +14,9 @@ from vary_proxy.core.message import Buffer, Response
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.asking import Ask, for_bytes
+from vary_proxy.fetches.onward import Onward
 from vary_proxy.fetches.spool import Spool, SpoolReader
-from vary_proxy.origin import Origin, OriginFailure
+from vary_proxy.origin import Origin, OriginFailure, OriginResponse
 from vary_proxy.store.base import BodyGone
 
 Resume = Callable[[int, int], AsyncIterator[Buffer]]  # bytes [start, stop) of the body held
@@ -122,30 +123,48 @@ def resuming(
         tag = stored.fields.get(b"etag")
         if tag is None or not parts.is_strong(stored):
             raise OriginFailure("connection_terminated", "a stored body went away")
-        span = b"bytes=%d-%d" % (first + start, first + stop - 1)
         origin = origins[ask.policy.origin]
-        asked = for_bytes(ask, origin.naming, ((b"range", span), (b"if-range", tag)))
-        response = await origin.fetch(asked)
+
+        async def answered(at: int) -> tuple[OriginResponse, Span] | None:
+            span = Span(at, first + stop)
+            told = b"bytes=%d-%d" % (span.start, span.stop - 1)
+            asked = for_bytes(ask, origin.naming, ((b"range", told), (b"if-range", tag)))
+            response = await origin.fetch(asked)
+            brings = _brings(response.head, stored, span, total)
+            if brings is None:
+                await response.close()
+            return None if brings is None else (response, brings)
+
+        found = await answered(first + start)
+        if found is None:
+            raise _changed()
+        onward = Onward(*found, first + stop, answered)
         try:
-            if not _fits(response.head, stored, first + start, stop - start, total):
-                raise OriginFailure("connection_terminated", "a stored body has changed since")
-            async for chunk in response.chunks():
+            async for chunk in onward.chunks():
+                start += len(chunk)
                 yield chunk
         finally:
-            await response.close()
+            await onward.close()
+        if start < stop:
+            raise _changed()
 
     return resume
 
 
-def _fits(
-    head: Response, stored: StoredResponse, first: int, length: int, total: int | None
-) -> bool:
-    part = ranges.content_range(head.fields)
-    return (
+def _changed() -> OriginFailure:
+    return OriginFailure("connection_terminated", "a stored body has changed since")
+
+
+def _brings(head: Response, stored: StoredResponse, span: Span, total: int | None) -> Span | None:
+    """Which bytes from the beginning of *span* of the whole *head* brings; None: no such."""
+    part, length = ranges.content_range(head.fields), ranges.part_length(head.fields)
+    fits = (
         head.status == 206
         and part is not None
-        and part.first == first
+        and part.first == span.start
         and part.total == total
-        and ranges.part_length(head.fields) == length
+        and length is not None
+        and 0 < length <= span.length
         and head.fields.get(b"etag") == stored.fields.get(b"etag")
     )
+    return Span(span.start, span.start + (length or 0)) if fits else None
