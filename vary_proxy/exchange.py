@@ -14,6 +14,7 @@ from vary_proxy.channel import Channel
 from vary_proxy.core import (
     forwarding,
     keys,
+    loops,
     reuse,
 )
 from vary_proxy.core.delivery import CacheStatus
@@ -98,7 +99,7 @@ class Exchange:
         request = forwarding.believed(request, trusted=self._trusted(request.client))
         policy = self.rules.match(request)
         walk = Walk(request, policy, channel, Record(rule=policy.rule))
-        if forwarding.loops(request):
+        if loops.is_closed(request, policy):
             return replies.failure(walk, OriginFailure("proxy_loop_detected"), self._clock())
         if forwarding.is_for_us(request):
             return replies.final(walk, self._clock())

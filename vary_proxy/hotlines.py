@@ -14,6 +14,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 
+from vary_proxy.core.loops import PSEUDONYM
 from vary_proxy.core.wire import Refused, read_head
 from vary_proxy.hot import DECISIVE, WITH_COOKIE
 
@@ -36,8 +37,8 @@ _COOKIE = b"\r" + WITH_COOKIE + b":1"
 _COOKIES = frozenset((b"Cookie", b"cookie"))
 # Everybody's own: not worth remembering what came with it.
 _OWN = (b"\r" + WITH_COOKIE, b"\rtraceparent:")
-# Fields of which the strict reader looks at more than the characters.
-_JUDGED_BY_VALUE = frozenset((b"host", b"connection"))
+# Fields of which more is looked at than the characters.
+_JUDGED_BY_VALUE = frozenset((b"host", b"connection", b"cdn-loop"))
 
 
 class Lines(dict[bytes, bytes]):
@@ -74,6 +75,8 @@ class Lines(dict[bytes, bytes]):
         name, value = request.fields.items[-1]
         if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
             return NOT_MINE
+        if name == b"cdn-loop" and PSEUDONYM in value:
+            return NOT_MINE  # it may be a loop
         if name == b"cookie":
             return _COOKIE
         if len(self) >= _MOST_LINES:

@@ -47,7 +47,7 @@ def differences(value: Any, usual: Any, path: str) -> Iterator[str]:
     for field in dataclasses.fields(value):
         mine, theirs = getattr(value, field.name), getattr(usual, field.name)
         here = f"{path}{field.name}"
-        if mine == theirs or not field.init or here in ("rule", "where", "mark"):
+        if mine == theirs or not field.init or here in ("rule", "where", "mark", "lot"):
             continue
         if dataclasses.is_dataclass(mine) and not isinstance(mine, CorsPolicy | Matcher):
             yield from differences(mine, type(mine)() if theirs is None else theirs, f"{here}.")

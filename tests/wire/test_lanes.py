@@ -376,6 +376,13 @@ async def test_the_fast_lane_is_taken(pair: Pair) -> None:
         assert await long_ways(pair, request) == 0
 
 
+async def test_what_may_be_a_loop_goes_the_long_way(pair: Pair) -> None:
+    for _ in range(3):
+        await pair.both(get(), apart=True)
+    assert await long_ways(pair, get(CDN_Loop="cdn.example; loops=1")) == 0
+    assert await long_ways(pair, get(CDN_Loop=", ".join(["vary-proxy"] * 8))) == 1
+
+
 async def long_ways(pair: Pair, request: bytes) -> int:
     """How many of the requests in *request* did not go by the fast lane."""
     exchange, count = pair.apps[0].exchange, 0

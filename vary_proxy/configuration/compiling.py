@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
@@ -37,6 +38,8 @@ from vary_proxy.core.policy import (
 from vary_proxy.rules import CompiledRule, RuleBook
 
 _BASE = CachePolicy()
+# Drawn before workers are forked, and kept when rules are read again: they are one instance.
+_LOT = os.urandom(16)
 T = TypeVar("T")
 
 
@@ -88,6 +91,7 @@ def _policy(
         origin_header=header.mode,
         origin_value=header.value.encode(),
         where=where,
+        lot=_LOT,
         mark=_mark(known, vary, cache, mode, policy),
     )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from vary_proxy.core import freshness, ranges, reuse, syntax, validation
-from vary_proxy.core.forwarding import PSEUDONYM
+from vary_proxy.core.loops import PSEUDONYM
 from vary_proxy.core.message import Fields, Pair, Request
 from vary_proxy.core.ranges import Span
 from vary_proxy.core.stored import StoredResponse

@@ -1,7 +1,7 @@
 """The request that goes to the origin, and the fields of a response that end with a hop.
 
 Only re-serialised, canonical requests leave here: connection-specific fields are gone, one
-Host, nothing invented but Via and the forwarding fields. What routes or overrides
+Host, nothing invented but Via, CDN-Loop and the forwarding fields. What routes or overrides
 (X-Forwarded-*, X-Original-URL …) is believed from trusted proxies only; from anybody else
 it is dropped, since it would shape a response without being part of its key.
 RFC 9110 §7.6, RFC 7239.
@@ -12,14 +12,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from vary_proxy.core import edge, syntax
+from vary_proxy.core import edge, loops, syntax
+from vary_proxy.core.loops import PSEUDONYM
 from vary_proxy.core.memo import SHORT, remembered
 from vary_proxy.core.message import NO_FIELDS, Fields, Pair, Request
 from vary_proxy.core.policy import OriginHeader, Policy
 from vary_proxy.core.values import immutable
-
-PSEUDONYM = b"vary-proxy"
-MOST_HOPS = 8  # through ourselves, before it is called a loop
 
 HOP_BY_HOP = frozenset(
     (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding")
@@ -31,7 +29,8 @@ _PROTECTED = frozenset(
     (b"host", b"authorization", b"origin", b"cookie", b"range", b"if-range", b"if-match")
     + (b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"cache-control")
     + (b"content-length", b"content-type", b"content-encoding", b"accept", b"accept-encoding")
-    + (b"accept-language", b"via", b"forwarded", b"age", b"date", b"etag", b"vary", b"expires")
+    + (b"accept-language", b"via", b"cdn-loop", b"forwarded", b"age", b"date", b"etag", b"vary")
+    + (b"expires",)
     + (b"access-control-request-method", b"access-control-request-headers", b"set-cookie")
 )
 _FROM_TRUSTED_ONLY = frozenset(
@@ -133,6 +132,7 @@ def to_origin(
         *_origin_field(policy, request),
         *add,
         (b"via", _via(request)),
+        (b"cdn-loop", loops.told(request, policy)),
         (b"surrogate-capability", _capability(request, hop)),
         *_forwarded(request, hop),
     )
@@ -189,7 +189,7 @@ def _origin_field(policy: Policy, request: Request) -> tuple[Pair, ...]:
     return ()
 
 
-_CHAINED = frozenset((b"via", b"surrogate-capability"))
+_CHAINED = frozenset((b"via", b"cdn-loop", b"surrogate-capability"))
 _CAPABILITY = PSEUDONYM + b'="Surrogate/1.0"'
 
 
@@ -206,12 +206,6 @@ def _via(request: Request) -> bytes:
 
 
 _MINE = {(1, minor): b"1.%d %s" % (minor, PSEUDONYM) for minor in (0, 1)}
-
-
-def loops(request: Request) -> bool:
-    """True when *request* has come through us too often to be anything but a loop."""
-    before = request.fields.combined(b"via")
-    return before is not None and before.count(b" " + PSEUDONYM) >= MOST_HOPS
 
 
 def _forwarded(request: Request, hop: Hop) -> tuple[Pair, ...]:

@@ -131,6 +131,7 @@ class Policy:
     origin_header: OriginHeader = OriginHeader.AUTO
     origin_value: bytes = b""  # what INJECT sends
     where: str = ""  # file:line of the rule, for explain
+    lot: bytes = b""  # a secret of this instance, of all its workers (loops.told)
     mark: bytes = b""  # of all that makes stored responses mean something else (keys.primary_key)
     home: bytes = field(init=False, compare=False, repr=False)  # what its primary keys begin with
 

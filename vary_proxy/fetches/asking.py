@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import lru_cache
 
-from vary_proxy.core import blocks, cors, edge, forwarding, keys, ranges, validation
+from vary_proxy.core import blocks, cors, edge, forwarding, keys, loops, ranges, validation
 from vary_proxy.core.directives import of_request
 from vary_proxy.core.message import Fields, Pair, Request
 from vary_proxy.core.policy import OriginKey, Policy
@@ -138,6 +138,7 @@ def may_share(ask: Ask) -> bool:
         and ask.request.method == b"GET"
         and b"authorization" not in fields
         and not of_request(fields).no_store
+        and not loops.is_sent_on(ask.request, ask.policy)
     )
 
 

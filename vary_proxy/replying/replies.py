@@ -214,7 +214,7 @@ _EXPLAINED = {
     "http_response_header_section_size": "The origin server's answer has too large a head.",
     "proxy_internal_error": "The proxy's store does not answer, and it may not do without it.",
     "proxy_configuration_error": "The proxy has no valid credentials to ask the origin with.",
-    "proxy_loop_detected": "This request has come through this proxy too often.",
+    "proxy_loop_detected": "This request leads in a circle: what is asked as the origin asks back.",
     "tls_certificate_error": "The origin server's certificate could not be verified.",
     "tls_protocol_error": "No TLS connection to the origin server could be made.",
 }
