@@ -91,10 +91,14 @@ def cutting(edge: Front, wire: bytes, cut: int, *, by_reset: bool) -> Any:
 async def test_a_response_cut_at_any_byte_is_seen_cut_and_asked_for_again(
     wire: bytes, by_reset: bool, request: pytest.FixtureRequest
 ) -> None:
+    """One that ends with its connection, in order, may be whole: it is passed on, and not kept.
+
+    The two lanes take turns from cut to cut.
+    """
     proved = wire is not UNTIL_END
     in_memory = request.node.callspec.params["each_store"] == "memory"
-    for cut in range(0, len(wire), 1 if in_memory else 4):
-        async with front() as edge:
+    for number, cut in enumerate(range(0, len(wire), 1 if in_memory else 4)):
+        async with front(fast=number % 2 == 0) as edge:
             edge.origin.on_connection = cutting(edge, wire, cut, by_reset=by_reset)
             status, content, whole = await one(edge)
             if proved or by_reset:
@@ -104,6 +108,7 @@ async def test_a_response_cut_at_any_byte_is_seen_cut_and_asked_for_again(
             status, content, whole = await one(edge)
             assert (status, content, whole) == (200, BODY, True), cut
             assert len(edge.origin.asked) == before + 1, cut  # nothing cut was taken for whole
+            assert (await edge.get()).body == BODY, cut
 
 
 @LANES
@@ -122,9 +127,30 @@ async def test_an_origin_that_ends_idle_connections_as_a_request_leaves(fast: bo
             assert (await edge.get()).status == 200
 
 
+async def _breaks_off(origin: Any, reader: Any, writer: Any) -> None:
+    await origin.read(reader)
+    writer.write(COUNTED[:-15])
+    await writer.drain()
+    reset(writer)
+
+
+async def _stalls(origin: Any, reader: Any, writer: Any) -> None:
+    await origin.read(reader)
+    await asyncio.sleep(60)
+
+
+async def _talks_nonsense(origin: Any, reader: Any, writer: Any) -> None:
+    await origin.read(reader)
+    writer.write(b"nonsense\r\n\r\n")
+
+
+FAILING = [_breaks_off, _stalls, _talks_nonsense]
+
+
 @LANES
 async def test_what_must_be_validated_is_never_stale(fast: bool) -> None:
-    """Neither 5xx nor a dead origin makes what forbids stale use give way, whatever allows it."""
+    """No failure of the origin makes what forbids stale use give way, whatever allows it."""
+    times = "timeouts: {first_byte: 50ms, idle: 50ms}, retry: {attempts: 1}"
     for control in (
         *(b"max-age=10, must-revalidate", b"max-age=10, proxy-revalidate", b"s-maxage=10"),
         *(b"max-age=10, no-cache", b"max-age=10, must-revalidate, stale-if-error=600"),
@@ -137,13 +163,18 @@ async def test_what_must_be_validated_is_never_stale(fast: bool) -> None:
                 return said(b"ok", b"Cache-Control: " + how, b'ETag: "v1"')
             return said(b"no", status=b"503 No")
 
-        async with front(respond, fast=fast) as edge:
+        async with front(respond, fast=fast, origin=times) as edge:
             await edge.primed()
             state["up"] = False
             if b"no-cache" in control:  # is validated each time, however young
                 assert (await edge.get()).status == 503
             edge.clock.now += 11
             assert (await edge.get()).status == 503
+            for failing in FAILING:
+                edge.origin.on_connection = failing
+                edge.origin.hang_up()
+                status, _, whole = await one(edge)
+                assert status in (502, 503, 504) or not whole
             await edge.origin.stop()
             await asyncio.sleep(0)
             assert (await edge.get()).status in (502, 503, 504)
@@ -190,6 +221,27 @@ async def test_no_becomes_no_at_once(status: bytes, fast: bool) -> None:
         assert (await edge.get()).status == int(status[:3])
         await edge.origin.stop()
         assert (await edge.get()).status in (502, 503, 504)  # what was stored is not brought back
+
+
+@LANES
+async def test_no_to_one_says_nothing_of_the_others_variants(fast: bool) -> None:
+    """Or a stranger who is refused would take from the others what is bridged for them."""
+    there = True
+
+    def respond(asked: Asked) -> bytes:
+        if there:
+            return said(b"ok", b"Cache-Control: max-age=10, stale-if-error=600", b"Vary: Accept")
+        return said(b"no", status=b"403 No")
+
+    async with front(respond, fast=fast) as edge:
+        for accept in (b"Accept: a", b"Accept: b"):
+            await edge.primed(b"/", accept)
+        edge.clock.now += 11
+        there = False
+        assert (await edge.get(b"/", b"Accept: a")).status == 403
+        await edge.origin.stop()
+        assert (await edge.get(b"/", b"Accept: a")).status in (502, 503, 504)
+        assert (await edge.get(b"/", b"Accept: b")).body == b"ok"
 
 
 @LANES

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 
 import pytest
+from redis import Redis
 
 from tests.hold.worlds import Asked, front, get, resident, said
+from tests.store.servers import RedisServer
+from tests.wire.raworigin import until
 from vary_proxy.configuration.problems import ConfigError
 
 pytestmark = pytest.mark.usefixtures("each_store")
@@ -78,6 +83,44 @@ async def test_what_is_one_clients_is_no_other_clients(
 
 
 @LANES
+@pytest.mark.parametrize("fields", PRIVATE)
+async def test_what_is_one_clients_is_his_alone_while_others_wait(
+    fields: tuple[bytes, ...], fast: bool
+) -> None:
+    """All ask at once, and whoever rode on another's fetch is answered by one of its own."""
+    arrived = asyncio.Event()
+
+    async def slowly(asked: Asked) -> bytes:
+        if not arrived.is_set():
+            await asyncio.wait_for(arrived.wait(), 20)
+        return said(
+            b"for " + (asked.get(b"authorization") or asked.get(b"cookie") or b"-"), *fields
+        )
+
+    async with front(slowly, fast=fast) as edge:
+        names = (b"Cookie: ", b"Authorization: ") * 4
+        lines = [name + b"%d" % number for number, name in enumerate(names)]
+        clients = [await edge.client() for _ in lines]
+        for client, line in zip(clients, lines, strict=True):
+            client.send(get(b"/", line))
+        await until(lambda: edge.origin.asked)
+        arrived.set()
+        for client, line in zip(clients, lines, strict=True):
+            assert (await client.answer()).body == b"for " + line.partition(b": ")[2]
+
+
+@LANES
+@pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"PATCH", b"QUERY"])
+async def test_the_answer_to_a_body_is_no_other_clients(method: bytes, fast: bool) -> None:
+    async with front(lambda asked: said(b"for " + asked.body, FRESH), fast=fast) as edge:
+        for _ in range(2):
+            for body in (b"alice", b"bob", b"alice"):
+                sent = get(b"/", b"Content-Length: %d" % len(body), method=method) + body
+                assert (await edge.ask(sent)).body == b"for " + body
+            assert (await edge.get()).body == b"for "
+
+
+@LANES
 @pytest.mark.parametrize(
     "query",
     [
@@ -91,8 +134,9 @@ async def test_what_is_one_clients_is_no_other_clients(
         b"a=b;X-Amz-Signature=0f",
     ],
 )
-async def test_signed_urls_are_never_shared(query: bytes, fast: bool) -> None:
-    async with front(fast=fast) as edge:
+@pytest.mark.parametrize("control", [FRESH, b"Cache-Control: public, s-maxage=600"])
+async def test_signed_urls_are_never_shared(query: bytes, control: bytes, fast: bool) -> None:
+    async with front(lambda asked: said(b"secret", control), fast=fast) as edge:
         for _ in range(3):
             assert (await edge.get(b"/o?" + query)).status == 200
         assert len(edge.origin.asked) == 3
@@ -165,14 +209,38 @@ async def test_two_origin_lines_are_no_allowed_origin(fast: bool) -> None:
                 assert not (await edge.get(b"/", *lines)).has("access-control-allow-origin")
 
 
-async def test_a_pattern_that_could_be_made_slow_is_refused() -> None:
+@pytest.mark.parametrize(
+    "pattern", ["(a|aa)+", "(a+)+", "(a|a)*", "(x+x+)+y", "([a-z0-9]+-?)+", "(a?)*", "(.*)*"]
+)
+async def test_a_pattern_that_could_be_made_slow_is_refused(pattern: str) -> None:
     with pytest.raises(ConfigError, match="catastrophic"):
-        async with front(rules=OURS.replace("pr-[0-9]+", "(a|aa)+")):
+        async with front(rules=OURS.replace("pr-[0-9]+", pattern)):
             pass
+    for place in ("path: [%s]", "host: [%s]", "query: {a: %s}", "headers: {A: %s}"):
+        with pytest.raises(ConfigError, match="catastrophic"):
+            async with front(rules="rules: [{match: {%s}}]" % (place % f'"~/{pattern}"')):
+                pass
+
+
+SLOW = ["a*" * 40 + "b", "(a?){60}a{60}", "[a-z]*" * 20, "([a-z]*-){1,20}x", "(a{1,200}b?)"]
 
 
 @LANES
-async def test_a_pattern_cannot_be_made_slow(fast: bool) -> None:
+@pytest.mark.parametrize("pattern", SLOW)
+async def test_a_pattern_cannot_be_made_slow(pattern: str, fast: bool) -> None:
+    """Those are taken that a reader which tries all ways would not come to an end with."""
+    rules = OURS.replace("pr-[0-9]+", pattern)
+    async with front(lambda asked: said(b"A", FRESH), fast=fast, rules=rules) as edge:
+        evils = [b"https://" + b"a" * length + b"!" for length in (60, 250, 300, 8000)]
+        evils += [evil[:-1] + b".shop.example" for evil in evils[1:]]
+        begun = time.process_time()
+        for evil in evils * 3:
+            await edge.get(b"/net/x", b"Origin: " + evil)
+        assert time.process_time() - begun < 2
+
+
+@LANES
+async def test_a_pattern_matches_the_whole_value(fast: bool) -> None:
     async with front(lambda asked: said(b"A", FRESH), fast=fast, rules=OURS) as edge:
         evil = b"https://pr-" + b"1" * 8000 + b"!"
         for _ in range(3):
@@ -192,7 +260,16 @@ def reflecting(asked: Asked) -> bytes:
     if asked.get(b"if-none-match") == b'"v1"':
         head = b"\r\n".join((b"HTTP/1.1 304 Not Modified", *lines, b"", b""))
         return head
-    return said(b"content of " + asked.target, *lines)
+    return said((b"content of " + asked.target).ljust(LARGE), *lines)
+
+
+LARGE = 64_000  # bytes: 300 of them would fill the memory tier, and drive out what is there
+
+
+def _used(server: RedisServer) -> int:
+    """Bytes of memory that *server* has in use."""
+    with Redis.from_url(server.url) as direct:
+        return int(direct.info("memory")["used_memory"])
 
 
 STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "300"))
@@ -200,7 +277,9 @@ STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "300"))
 
 @LANES
 @pytest.mark.timeout(1800)
-async def test_strangers_can_neither_fill_nor_evict_nor_change(fast: bool) -> None:
+async def test_strangers_can_neither_fill_nor_evict_nor_change(
+    fast: bool, redis_server: RedisServer
+) -> None:
     """Every one sends another Origin for one URL; the real ones go on having theirs."""
     real = [b"Origin: https://real-%d.example" % number for number in range(8)]
     async with front(reflecting, fast=fast) as edge:
@@ -210,14 +289,16 @@ async def test_strangers_can_neither_fill_nor_evict_nor_change(fast: bool) -> No
             await edge.primed(target)
         asked = len(edge.origin.asked)
         client = await edge.client()
-        before = resident()
+        before, in_redis = resident(), _used(redis_server)
         for number in range(STRANGERS):
             origin = b"https://s%d.example" % number
             answer = await client.ask(get(b"/one", b"Origin: " + origin))
             assert answer["access-control-allow-origin"] == origin.decode()
-            assert answer.body == b"content of /one"
-        edge.origin.asked[asked:] = []
+            assert answer.body.strip() == b"content of /one"
+            assert len(edge.origin.asked) - asked <= 2
+            del edge.origin.asked[asked:]
         assert resident() - before < 24 << 20
+        assert _used(redis_server) - in_redis < 4 << 20
         for target in (b"/one", b"/other"):
             for line in real:
                 answer = await client.ask(get(target, line))

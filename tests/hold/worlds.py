@@ -122,6 +122,11 @@ class Origin:
         if self._tasks:
             await asyncio.wait(self._tasks)
 
+    def hang_up(self) -> None:
+        """End every connection, so that the next request comes on a new one."""
+        for task in list(self._tasks):
+            task.cancel()
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
