@@ -52,10 +52,16 @@ ACAO, ACAC = "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"
 SITES = {
     "healthy": Site(),
     "healthy-star": Site({"Vary": "", ACAO: "*"}),
+    "healthy-long": Site({"Access-Control-Max-Age": "86400"}),
+    "healthy-private": Site(
+        {"Vary": f"{HEALTHY['Vary']}, Cookie", "Cache-Control": "private, max-age=60"}
+    ),
     "healthy-credentials": Site({ACAC: "$listed_true"}),
     "CV001": Site({"Vary": "$vary_if_asked"}),
     "CV002": Site({"Vary": "$vary_unless_stranger"}, also=("CV014",)),
     "CV003": Site({"Vary": ""}, also=("CV014",)),
+    "CV003-blind": Site({"Vary": ""}, also=("CV014",)),  # its cache keys on the path alone
+    "CV003-no-store": Site({"Vary": "", "Cache-Control": "no-store"}, also=("CV014",)),
     "CV004": Site({"Vary": "", ACAO: "$star_if_asked"}),
     "CV005": Site({ACAO: "$listed_but_304"}),
     "CV006": Site({"Vary": "$vary_but_304"}),
@@ -84,10 +90,11 @@ SITES = {
     "CO110": Site({ACAC: "true"}),
     "CO111": Site(more="if ($stranger) { return 403; }"),
     "CO111-content": Site(more="if ($http_origin) { return 200 tailored; }"),
+    "CO112": Site({ACAO: "https://c.example", "Vary": ""}),
+    "CO112-one": Site({ACAO: "$listed_but_b"}),
     "PF201": Site(preflight=""),
     "PF201-silent": Site({ACAO: "$listed_but_options"}),
     "PF202": Site({"Access-Control-Max-Age": ""}),
-    "PF202-capped": Site({"Access-Control-Max-Age": "100000"}),
     "PF203": Site({"Access-Control-Max-Age": "an hour"}),
     "PF204": Site(preflight="401", also=("PF201",)),
     "PF205": Site({"Cache-Control": "$cache_but_options"}),
@@ -95,7 +102,7 @@ SITES = {
     "CA301": Site(more="etag off;"),
     "CA301-weak": Site({"ETag": 'W/"1"'}, more="etag off;"),
     "CA302": Site({"ETag": '"1-$http_origin"'}, more="etag off;"),
-    "CA303": Site({name: "" for name in HEALTHY if name != "Cache-Control"}),
+    "CA303": Site({name: "" for name in HEALTHY if name != "Cache-Control"}, also=("CO112",)),
     # Copied from page to page: add_header within if drops what stands around it.
     "recipe": Site(
         dict.fromkeys(HEALTHY, "") | {"Vary": "Origin", ACAO: "$http_origin"},
@@ -114,6 +121,7 @@ SITES = {
 _MAPS = """
 map $http_origin $listed { default ''; https://a.example $http_origin; https://b.example
   $http_origin; }
+map $http_origin $listed_but_b { default $listed; https://b.example ''; }
 map $listed $listed_true { default true; '' ''; }
 map $http_origin $stranger { default 1; '' ''; https://a.example ''; https://b.example ''; }
 map $http_origin $vary_if_asked { default 'VARY'; '' ''; }
@@ -132,6 +140,8 @@ map $listed_or_null $listed_or_null_true { default true; '' ''; }
 map $http_origin $alike { default ''; '~^https?://.*a.example' $http_origin;
   https://b.example $http_origin; }
 map $http_access_control_request_private_network $private_network { default ''; true true; }
+map $uri $cached_by { default $request_method$uri$is_args$args;
+  ~^/CV003-blind $request_method$uri; }
 map $request_method $methods { default ''; OPTIONS 'GET, HEAD, PUT'; }
 map $request_method $headers { default ''; OPTIONS 'Authorization, Content-Type'; }
 map $request_method $max_age { default ''; OPTIONS '7200'; }
@@ -155,6 +165,7 @@ http {{
     listen 127.0.0.1:{cached};
     location / {{
       proxy_pass http://127.0.0.1:{port}; proxy_cache all; proxy_cache_valid 200 1h;
+      proxy_cache_key $cached_by;
       add_header X-Cache-Status $upstream_cache_status;
     }}
   }}

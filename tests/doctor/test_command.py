@@ -317,6 +317,7 @@ def test_https_is_verified_unless_told_otherwise(tls_site: tuple[str, Path]) -> 
     url, bundle = tls_site
     refused = run("doctor", f"{url}/x")
     assert refused.returncode == 3
+    assert "; say whom to trust by --cacert FILE, or believe any by --insecure\n" in refused.stdout
     assert "tls_certificate_error" in refused.stdout
     assert run("doctor", f"{url}/x", "--cacert", str(bundle)).returncode == 0
     assert run("doctor", f"{url}/x", "--insecure").returncode == 0

@@ -28,7 +28,7 @@ def test_a_site_has_its_fault_and_no_other(nginx: Nginx, name: str) -> None:
 
 def test_every_finding_of_the_catalogue_was_provoked() -> None:
     """What needs more than a site stands in the other tests here."""
-    elsewhere = {"CA304", "CA305", "LOG501"}
+    elsewhere = {"CA304", "CA305", "CA306", "LOG501"}
     provoked = {name.partition("-")[0] for name in SITES if not name.startswith(NO_FAULTS)}
     assert provoked | elsewhere == set(CATALOGUE)
 
@@ -57,9 +57,22 @@ def test_an_error_is_compared_with_what_the_same_server_serves(nginx: Nginx) -> 
     assert lost["cure"] == "override"  # no repair makes up a permission
 
 
-def test_severities_are_those_of_the_catalogue_but_for_caps(nginx: Nginx) -> None:
+def test_a_cache_that_keys_on_nothing_of_the_asker_is_seen(nginx: Nginx) -> None:
+    """As CloudFront's managed policy for S3 that leaves out Origin, and the query with it."""
+    told = examined(f"{nginx.cached}/CV003-blind/cat.txt")
+    assert "CA304" not in told.findings
+    finding = told.findings["CA306"]
+    assert f"{A} and https://stranger-" in finding["detail"]
+    assert finding["detail"].endswith("get no Access-Control-Allow-Origin from the cache")
+    assert 'origins: "*"' in finding["rule"]
+
+
+def test_severities_are_those_of_the_catalogue_but_where_nothing_is_stored(nginx: Nginx) -> None:
     assert examined(nginx.site("PF202")).findings["PF202"]["severity"] == "warning"
-    assert examined(nginx.site("PF202-capped")).findings["PF202"]["severity"] == "info"
+    kept, harmless = (examined(nginx.site(one)) for one in ("CV003", "CV003-no-store"))
+    assert (kept.status, harmless.status) == (1, 0)
+    assert harmless.findings["CV003"]["severity"] == "info"
+    assert harmless.findings["CV003"]["detail"].endswith("as long as no-store is said")
     assert examined(nginx.site("CO101")).opinion["findings"][0]["severity"] == "critical"
 
 
@@ -72,6 +85,14 @@ def test_the_proof_is_what_was_sent_and_seen(nginx: Nginx) -> None:
     assert ["Origin", A] in asked["request"]["fields"]
     assert ["access-control-allow-origin", A] in asked["response"]["fields"]
     assert "vary: repair" in finding["rule"]
+
+
+def test_the_rule_that_cures_is_for_the_origins_that_were_named(nginx: Nginx) -> None:
+    rule = examined(nginx.site("CO103")).findings["CO103"]["rule"]
+    assert 'origins: ["https://a.example", "https://b.example"]' in rule
+    assert config.loads(f"origins: {{a: http://a}}\n{rule}\n".encode(), "rule.yaml").rules
+    guessed = run("doctor", nginx.site("CV011")).stdout
+    assert 'origins: ["https://app.example"]' in guessed
 
 
 # What each of these is known for: tests.frameworks has the whole of what they send.

@@ -23,6 +23,14 @@ MOST_BODY = 256 * 1024  # bytes that are read of a body
 TIMEOUT = 10.0  # seconds for one answer, body included
 
 
+_REMEDIES = {
+    "connection_refused": "; is it running there, and is the URL right?",
+    "dns_error": "; is the URL right?",
+    "tls_certificate_error": "; say whom to trust by --cacert FILE, or believe any by --insecure",
+    "tls_protocol_error": "; does it speak TLS on that port?",
+}
+
+
 class Unanswered(Exception):
     """No usable answer; the text says why."""
 
@@ -102,7 +110,8 @@ class Asker:
         except TimeoutError:
             raise Unanswered(f"no whole answer within {self._manner.timeout:g} s") from None
         except OriginFailure as failure:
-            raise Unanswered(re.sub(r" ssl:\S+ ", " ", str(failure))) from None
+            said = re.sub(r" ssl:\S+ ", " ", str(failure))
+            raise Unanswered(said + _REMEDIES.get(failure.error, "")) from None
         return Exchange(probe, probe.method, target, sent, answer)
 
     def _fields(self, probe: Probe) -> Pairs:

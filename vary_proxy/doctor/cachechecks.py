@@ -14,7 +14,7 @@ def check(sheet: Sheet) -> Iterator[Found]:
     """What validators and caches have wrong."""
     yield from _validators(sheet)
     yield from _without_cors(sheet)
-    yield from _stale_rules(sheet)
+    yield from list(_stale_rules(sheet)) or _mixed_up(sheet)
 
 
 def _validators(sheet: Sheet) -> Iterator[Found]:
@@ -63,6 +63,19 @@ def _stale_rules(sheet: Sheet) -> Iterator[Found]:
         if comparable and one.answer.allowed != fresh.answer.allowed:
             detail = f"from the cache {_told(one.answer)}, past it {_told(fresh.answer)}"
             yield Found("CA304", detail, (one, fresh))
+            return
+
+
+def _mixed_up(sheet: Sheet) -> Iterator[Found]:
+    """A hit for an Origin that was made up a moment ago: the cache does not look at it."""
+    stranger = sheet.get("stranger")
+    if stranger is None or not stranger.answer.is_from_cache or not sheet.askers.named:
+        return
+    for one in sheet.some("allowed", "second"):
+        if one.answer.is_from_cache and not sheet.accepts(one.probe.label):
+            told = _told(one.answer)
+            detail = f"{one.probe.origin} and {stranger.probe.origin} get {told} from the cache"
+            yield Found("CA306", detail, (one, stranger))
             return
 
 

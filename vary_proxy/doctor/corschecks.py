@@ -12,12 +12,24 @@ _ALL = ("none", "allowed", "second", "stranger", "null", "pre-get", "pre-put")
 
 def check(sheet: Sheet) -> Iterator[Found]:
     """All that the CORS fields have wrong."""
+    yield from _unwelcome(sheet)
     yield from _strangers(sheet)
     yield from _alike(sheet)
     yield from _values(sheet)
     yield from _credentials(sheet)
     yield from _tailored(sheet)
     yield from _policies(sheet)
+
+
+def _unwelcome(sheet: Sheet) -> Iterator[Found]:
+    """Those whom the user named, and who get no permission, or that of another."""
+    for one in sheet.some("allowed", "second") if sheet.askers.named else ():
+        told = one.answer.allowed
+        if sheet.accepts(one.probe.label) or not 200 <= one.answer.status < 300:
+            continue
+        if told is None or (told != "*" and parse_origin(told.encode("latin-1")) is not None):
+            said = f"Access-Control-Allow-Origin: {told or '(absent)'}"
+            yield Found("CO112", f"{one.probe.origin} gets {said}", (one,))
 
 
 def _strangers(sheet: Sheet) -> Iterator[Found]:

@@ -16,6 +16,7 @@ class Entry:
     cure: str = ""
 
 
+EXAMPLE = '"https://app.example"'  # to be replaced by the origins that are to be allowed
 RULES = {
     "": "",
     "repair": "defaults: {vary: repair}    # the default: `vary-proxy run --origin URL` is enough",
@@ -25,6 +26,14 @@ RULES = {
         "rules:\n"
         '  - match: {path: "/**"}\n'
         "    cors: {policy: site, mode: override}\n"
+        "    preflight: synthesize"
+    ),
+    "everybody": (
+        "cors:\n"
+        '  everybody: {origins: "*", methods: [GET, HEAD], max_age: 2h}    # where all may read\n'
+        "rules:\n"
+        '  - match: {path: "/**"}\n'
+        "    cors: {policy: everybody, mode: override}\n"
         "    preflight: synthesize"
     ),
     "preflights": (

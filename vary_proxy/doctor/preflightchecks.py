@@ -8,7 +8,6 @@ from vary_proxy.core import syntax
 from vary_proxy.doctor.sheet import Exchange, Found, Sheet
 
 _SHORT = 600
-_CAPS = ((86400, "Firefox keeps it for 86400 s at most"), (7200, "Chromium for 7200 s at most"))
 
 
 def check(sheet: Sheet) -> Iterator[Found]:
@@ -45,7 +44,3 @@ def _lifetime(simple: Exchange) -> Iterator[Found]:
         yield Found("PF203", told, (simple,))
     elif seconds < _SHORT:
         yield Found("PF202", told, (simple,))
-    else:
-        cap = next((what for most, what in _CAPS if seconds > most), None)
-        if cap is not None:
-            yield Found("PF202", f"{told}; {cap}", (simple,), "info")

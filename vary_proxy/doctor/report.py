@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vary_proxy.doctor.catalogue import CATALOGUE
-from vary_proxy.doctor.entry import RULES
+from vary_proxy.doctor.entry import EXAMPLE, RULES
 from vary_proxy.doctor.examining import Examined, Opinion, is_bad, severity
 from vary_proxy.doctor.masking import Masks
 from vary_proxy.doctor.sheet import Exchange, Found
@@ -130,9 +130,18 @@ def _finding(found: Found, opinion: Opinion, asked: Asked) -> Record:
         "why": entry.why,
         "remedy": entry.remedy,
         "cure": cure,
-        "rule": RULES[cure],
+        "rule": _rule(cure, opinion),
         "evidence": [_exchange(one, opinion, asked) for one in found.evidence],
     }
+
+
+def _rule(cure: str, opinion: Opinion) -> str:
+    """The rule that cures, for the origins that the user named."""
+    askers = None if opinion.sheet is None else opinion.sheet.askers
+    if askers is None or not askers.named:
+        return RULES[cure]
+    named = [one for one in (askers.allowed, askers.second) if one is not None]
+    return RULES[cure].replace(EXAMPLE, ", ".join(f'"{one}"' for one in named))
 
 
 def _exchange(one: Exchange, opinion: Opinion, asked: Asked) -> Record:

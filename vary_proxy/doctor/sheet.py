@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -9,7 +10,9 @@ from vary_proxy.core import syntax
 from vary_proxy.core.message import Fields
 
 Pairs = tuple[tuple[str, str], ...]
-_HIT_WORDS = (b"x-cache", b"cf-cache-status", b"x-cache-status", b"x-proxy-cache")
+_HIT_WORDS = (b"x-cache", b"cf-cache-status", b"x-cache-status", b"x-proxy-cache", b"cdn-cache",
+              b"x-vercel-cache")  # fmt: skip
+_HIT = re.compile(rb"hit|\b(?:stale|updating|revalidated)\b", re.I)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,15 @@ class Answer:
     def is_from_cache(self) -> bool:
         """True when some cache says that it answered from what it had stored."""
         status = self.fields.lines(b"cache-status")
-        if any(b"hit" in [part.strip() for part in one.split(b";")] for one in status):
+        if any(b"hit" in map(bytes.strip, re.split(rb"[;,]", one)) for one in status):
             return True
         if status:
             return False
-        said = (self.fields.get(name) or b"" for name in _HIT_WORDS)
-        return b"age" in self.fields or any(b"hit" in one.lower() for one in said)
+        said = b" ".join(self.fields.combined(name) or b"" for name in _HIT_WORDS)
+        if _HIT.search(said):
+            return True
+        # Some say Age: 0 of what they have just fetched.
+        return (syntax.delta_seconds(self.fields.combined(b"age") or b"") or 0) > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
+from vary_proxy.core import directives
 from vary_proxy.core.policy import CORS_VARY
 from vary_proxy.doctor.sheet import Answer, Exchange, Found, Sheet
 
@@ -12,8 +14,27 @@ _USUAL = frozenset((b"origin", b"accept-encoding", *(name.lower() for name in CO
 _PRIVATE_NAMES = frozenset(("user-agent", "cookie", "referer", "authorization"))
 
 
+# What is only wrong with what somebody stores.
+_OF_CACHES = frozenset(("CV001", "CV002", "CV003", "CV004", "CV008", "CV009", "CV010", "CV012",
+                        "CV013", "CV014"))  # fmt: skip
+
+
 def check(sheet: Sheet) -> Iterator[Found]:
     """All that Vary has wrong, redirects and statuses included."""
+    for found in _all(sheet):
+        harmless = found.id in _OF_CACHES and "Allow-Origin" not in found.detail
+        if harmless and all(_never_stored(one.answer) for one in found.evidence):
+            detail = f"{found.detail}; without effect as long as no-store is said"
+            yield replace(found, severity="info", detail=detail)
+        else:
+            yield found
+
+
+def _never_stored(answer: Answer) -> bool:
+    return bool(directives.of_response(answer.fields).no_store)
+
+
+def _all(sheet: Sheet) -> Iterator[Found]:
     yield from _conditional(sheet)
     yield from _of_304(sheet)
     yield from _of_other_statuses(sheet)
@@ -180,9 +201,14 @@ def _form(sheet: Sheet) -> Iterator[Found]:
     for one in gets:
         names = one.answer.vary
         private = sorted((names & _PRIVATE_NAMES) | {n for n in names if n.startswith("sec-")})
-        if private:
+        shared = not _never_stored(one.answer) and not _is_private(one.answer)
+        if private and shared:
             yield Found("CV015", f"Vary names {', '.join(private)}", (one,))
             return
+
+
+def _is_private(answer: Answer) -> bool:
+    return bool(directives.of_response(answer.fields).private)
 
 
 def _oddity(answer: Answer) -> str:

@@ -46,5 +46,6 @@ def _why(error: Exception) -> str:
         return str(getattr(inner, "verify_message", "") or inner)
     if isinstance(error, aiohttp.ClientConnectorError) and (said := error.os_error.strerror):
         number = error.os_error.errno or 0  # asyncio puts words of its own beside it
-        return f"{error.host}:{error.port}: {os.strerror(number) if number > 0 else said}"
+        host = f"[{error.host}]" if ":" in error.host else error.host
+        return f"{host}:{error.port}: {os.strerror(number) if number > 0 else said}"
     return str(error)
