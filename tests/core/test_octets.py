@@ -69,10 +69,9 @@ def _decoded(coded: bytes) -> bool:
 
 
 def _size(one: bytes) -> bool:
-    try:
-        return Dechunker().feed(b"%s1\r\n" % one) == (b"", b"")
-    except Refused:
-        return False
+    dripping = Dechunker()
+    dripping.feed(one)
+    return Dechunker().feed(b"%s1\r\n" % one) == dripping.feed(b"1\r\n") == (b"", b"")
 
 
 def _extension(one: bytes) -> bool:

@@ -50,7 +50,7 @@ class HeadReader:
         while buffer.startswith(b"\r\n"):  # empty lines before a request line are skipped (§2.2)
             del buffer[:2]
         try:
-            end = buffer.find(_END, max(0, self._scanned - 3))
+            end = buffer.find(_END, max(0, self._scanned - 2))
             if end < 0:
                 self._check_beginning()
                 return None
@@ -77,11 +77,11 @@ class HeadReader:
         self._scanned = len(buffer) - buffer.endswith(b"\r")
         if is_stray(buffer[scanned : self._scanned]):
             raise Refused(400, "Lines end in CR LF, and hold neither alone.", "bad-line-end")
-        line_end = buffer.find(b"\r\n", 0, limits.target + AROUND_TARGET)
-        if line_end < 0 and len(buffer) > limits.target + AROUND_TARGET:
-            raise target_too_long(limits)
+        line_end = buffer.find(b"\r\n")
         if line_end >= scanned:
             read_line(bytes(buffer[:line_end]), limits)
+        elif line_end < 0 and len(buffer) > limits.target + AROUND_TARGET:
+            raise target_too_long(limits)
         if len(buffer) > limits.head + len(_END) - 1:
             raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
 
