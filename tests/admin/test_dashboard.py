@@ -219,7 +219,14 @@ async def test_every_word_can_be_read(page: Page, proxy: Proxy, scheme: str) -> 
 
 
 async def test_it_fits_a_phone(page: Page, proxy: Proxy) -> None:
-    await page.set_viewport_size({"width": 400, "height": 800})
+    await page.set_viewport_size({"width": 360, "height": 800})
     await opened(page, proxy)
     await expect(page.locator("#state")).to_have_text("ready", timeout=PATIENCE)
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await expect(page.locator("#who tbody tr")).to_have_count(2)
+    cut = await page.evaluate(
+        """() => [...document.querySelectorAll("section")]
+          .filter((one) => one.scrollWidth > one.clientWidth)
+          .map((one) => one.querySelector("h2").textContent)"""
+    )
+    assert cut == []  # nothing that one has to push sideways

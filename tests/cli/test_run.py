@@ -151,13 +151,18 @@ def test_a_drain_that_takes_too_long_is_told(start: type[Proxy], origin: str) ->
         assert proxy.end(signal.SIGTERM) == 4
 
 
-def test_a_taken_port_is_told_plainly(start: type[Proxy]) -> None:
+@pytest.mark.parametrize("key", ["listen", "probes.address", "admin.address"])
+def test_a_taken_port_is_told_plainly(start: type[Proxy], key: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        proxy = start("--origin", "http://127.0.0.1:1", "--listen", f"127.0.0.1:{port}")
+        free = ("--set", "listen=127.0.0.1:0", "--set", f"{key}=127.0.0.1:{port}")
+        proxy = start("--origin", "http://127.0.0.1:1", *free)
         assert proxy.process.wait(30) == 1
         said = proxy.line()
-    assert said.startswith(f"not started: cannot listen on 127.0.0.1:{port}: ")
+    assert said == (
+        f"not started: cannot listen on 127.0.0.1:{port}: "
+        "another program listens there; stop it or choose another port"
+    )
     assert proxy.line() == ""
 
 

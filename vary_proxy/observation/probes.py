@@ -16,8 +16,8 @@ import msgspec
 from aiohttp import web
 
 from vary_proxy import __version__
+from vary_proxy.clients.listening import refused
 from vary_proxy.configuration.settings import Address
-from vary_proxy.server import ListenError
 
 _PLAIN = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
@@ -51,8 +51,7 @@ class Site:
             await site.start()
         except OSError as failure:
             await self._runner.cleanup()
-            why = failure.strerror or str(failure)
-            raise ListenError(str(address), f"{why}; choose another address") from failure
+            raise refused(str(address), failure) from failure
         self.bound = str(address) if address.path is not None else _spelled(self._runner)
 
     async def close(self) -> None:
