@@ -60,7 +60,8 @@ class Listener:
             self._errors.append(error)
         finally:
             writer.close()
-            with contextlib.suppress(ConnectionError, ssl.SSLError):
+            # A task that ends as cancelled is complained of by the streams of Python 3.11.
+            with contextlib.suppress(ConnectionError, ssl.SSLError, asyncio.CancelledError):
                 await writer.wait_closed()
             self._tasks.discard(task)
 

@@ -130,7 +130,7 @@ class App:
         answers = {"reload": reload, VERB: echoing.hear}
         await peers.serve({**self.eyes.answers(self), **answers})
         self.purger.peers = peers
-        self._on_invalid = self.exchange.on_invalid = echoing.say
+        self._on_invalid = self.exchange.invalid.to = echoing.say
         return peers
 
     def _listeners(self) -> Iterator[Listener]:
@@ -237,7 +237,7 @@ class App:
             fleet=fleet,
         )
         exchange.on_hit, exchange.on_edge = self.hot.learn, self.hot.learn_edge
-        exchange.on_invalid = self._on_invalid
+        exchange.invalid.to = self._on_invalid
         return exchange
 
     def _take(self, loaded: Loaded) -> None:

@@ -51,6 +51,21 @@ OnInvalid = Callable[[Sequence[bytes]], Awaitable[None]]
 _RIDES = 2  # answers of others that may prove superseded before one is asked for alone
 
 
+class Telling:
+    """Tells *to*, when there is somebody, which primary keys unsafe methods made invalid.
+
+    No method of the exchange: it and its parts would keep each other, and the connections of a
+    configuration that has been replaced, until somebody collects such cycles.
+    """
+
+    def __init__(self) -> None:
+        self.to: OnInvalid | None = None
+
+    async def __call__(self, found: Sequence[bytes]) -> None:
+        if self.to is not None:
+            await self.to(found)
+
+
 class Exchange:
     """Answers requests. *trusted* says whose forwarding fields are believed."""
 
@@ -80,7 +95,7 @@ class Exchange:
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
         self.on_edge: OnEdge | None = None
         self._kept = preflights.Kept(clock)
-        self.on_invalid: OnInvalid | None = None  # told what unsafe methods made so
+        self.invalid = Telling()
         self._passer = Passer(
             self._fetcher,
             rules,
@@ -89,7 +104,7 @@ class Exchange:
             self._flights,
             clock,
             trusted,
-            self._invalidated,
+            self.invalid,
             fleet,
         )
         self.invalidate = self._passer.invalidate  # because others say so
@@ -256,10 +271,6 @@ class Exchange:
         for key in filter(matches, self._flights.keys()):
             self._flights.ground(key)
         self._kept.forget(matches)
-
-    async def _invalidated(self, found: Sequence[bytes]) -> None:
-        if self.on_invalid is not None:
-            await self.on_invalid(found)
 
     # ── when there is nothing better ──────────────────────────────────────────────────
 

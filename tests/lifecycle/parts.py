@@ -51,7 +51,10 @@ async def origin(name: str) -> AsyncIterator[NamedOrigin]:
     made = NamedOrigin(name)
     async with listening(made) as port:
         made.url = f"http://127.0.0.1:{port}"
-        yield made
+        try:
+            yield made
+        finally:
+            _leave()
 
 
 @contextlib.asynccontextmanager
@@ -62,6 +65,7 @@ async def running(path: Path) -> AsyncIterator[tuple[App, int]]:
     try:
         yield app, int(bound[0].rpartition(":")[2])
     finally:
+        _leave()
         await app.close()
 
 
@@ -73,11 +77,12 @@ class Answer:
 
 
 class Client:
-    """One connection, asked again and again."""
+    """One connection, asked again and again. The end of an origin or of an app closes it."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        _clients.append(self)
 
     @classmethod
     async def at(
@@ -110,6 +115,23 @@ class Client:
 
     def close(self) -> None:
         self.writer.close()
+
+
+_clients: list[Client] = []
+
+
+def _leave() -> None:
+    while _clients:
+        _clients.pop().close()
+
+
+async def asked(port: int, path: str, *lines: str) -> Answer:
+    """The answer to one request on a connection of its own."""
+    client = await Client.at(port)
+    try:
+        return await client.get(path, *lines)
+    finally:
+        client.close()
 
 
 async def until(claim: Callable[[], bool], seconds: float = 30.0) -> None:
