@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 
 import pytest
@@ -12,6 +11,7 @@ from bench import crowd, report, servers
 from bench.load import Measure, Wrong, parse
 from bench.processes import read_stat, tree
 from bench.scenarios import BY_NAME, SCENARIOS
+from tests.serving import listening
 
 
 def measure(cpu_us: float, requests: int = 1000, **said: float) -> Measure:
@@ -87,21 +87,13 @@ def test_every_scenario_names_a_file_of_the_origin_and_peers_that_are_there():
 
 def test_a_crowd_is_of_many_browsers_and_is_answered():
     async def answered(reader, writer):
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while head := await reader.readuntil(b"\r\n\r\n"):
-                asked.append(head)
-                writer.write(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nok')
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            asked.append(head)
+            writer.write(b'HTTP/1.1 200 OK\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nok')
 
     async def served():
-        server = await asyncio.start_server(answered, "127.0.0.1", 0)
-        port = server.sockets[0].getsockname()[1]
-        found = await asyncio.to_thread(crowd.main, port, 0.5, 7, False)
-        server.close()
-        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
-        return found
+        async with listening(answered) as port:
+            return await asyncio.to_thread(crowd.main, port, 0.5, 7, False)
 
     asked: list[bytes] = []
     found = asyncio.run(served())

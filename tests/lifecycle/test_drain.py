@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.parts import Client, origin, running, until
+from tests.lifecycle.parts import Client, asked, origin, running, until
 
 
 def written(path: Path, url: str, delay: str) -> None:
@@ -17,21 +17,27 @@ def written(path: Path, url: str, delay: str) -> None:
     )
 
 
-async def asked(port: int, path: str) -> int:
-    client = await Client.at(port)
-    try:
-        return (await client.get(path)).status
-    finally:
-        client.close()
+@pytest.fixture
+def an_hour(monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Whoever sleeps for an hour does so until this is set."""
+    over, sleep = asyncio.Event(), asyncio.sleep
+
+    async def sleeps(seconds: float) -> None:
+        await (over.wait() if seconds == 3600 else sleep(seconds))
+
+    monkeypatch.setattr(asyncio, "sleep", sleeps)
+    return over
 
 
-async def test_readiness_falls_first_and_traffic_goes_on(tmp_path: Path) -> None:
+async def test_readiness_falls_first_and_traffic_goes_on(
+    tmp_path: Path, an_hour: asyncio.Event
+) -> None:
     path = tmp_path / "p.yaml"
     async with origin("A") as a:
-        written(path, a.url, "500ms")
+        written(path, a.url, "1h")
         async with running(path) as (app, port):
             probes = int(app.eyes.bound["probes"].rpartition(":")[2])
-            assert await asked(probes, "/readyz") == 200
+            assert (await asked(probes, "/readyz")).status == 200
             idle = await Client.at(port)
             assert (await idle.get("/x")).status == 200
             busy = await Client.at(port)
@@ -40,17 +46,18 @@ async def test_readiness_falls_first_and_traffic_goes_on(tmp_path: Path) -> None
 
             drain = asyncio.ensure_future(app.drain())
             await until(lambda: app.draining)
-            assert await asked(probes, "/readyz") == 503
-            assert await asked(probes, "/livez") == 200
-            assert await asked(port, "/new") == 200
+            assert (await asked(probes, "/readyz")).status == 503
+            assert (await asked(probes, "/livez")).status == 200
+            assert (await asked(port, "/new")).status == 200
             answer = await idle.get("/x")
             assert answer.status == 200
             assert "connection" not in answer.fields
+            an_hour.set()
 
             assert await idle.is_closed()
             with pytest.raises(OSError, match="Conne"):
                 await asked(port, "/late")
-            assert await asked(probes, "/readyz") == 503
+            assert (await asked(probes, "/readyz")).status == 503
             assert not drain.done()
             a.go.set()
             answer = await slow
@@ -66,7 +73,7 @@ async def test_who_is_impatient_waits_for_no_balancer(tmp_path: Path) -> None:
     async with origin("A") as a:
         written(path, a.url, "1h")
         async with running(path) as (app, port):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 assert await app.drain(patient=False) is True
             with pytest.raises(OSError, match="Conne"):
                 await asked(port, "/late")

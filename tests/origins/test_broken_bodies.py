@@ -18,6 +18,7 @@ import pytest
 
 from tests.lifecycle.parts import Client
 from tests.real.proxy import Proxy, configured, running_proxy
+from tests.serving import listening
 from tests.store.servers import RedisServer, running
 
 SIZE = 300_000
@@ -43,11 +44,9 @@ class Breaking:
     go: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while head := (await reader.readuntil(b"\r\n\r\n")).decode():
-                if not await self._answer(head, writer):
-                    writer.transport.abort()
-        writer.close()
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+            if not await self._answer(head, writer):
+                writer.transport.abort()
 
     async def _answer(self, head: str, writer: asyncio.StreamWriter) -> bool:
         path = head.split(" ", 2)[1]
@@ -88,10 +87,9 @@ def _field(head: str, name: str) -> str:
 @pytest.fixture
 async def origin() -> AsyncIterator[Breaking]:
     made = Breaking()
-    server = await asyncio.start_server(made, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    yield made
-    server.close()
+    async with listening(made) as port:
+        made.url = f"http://127.0.0.1:{port}"
+        yield made
 
 
 @pytest.fixture
@@ -200,24 +198,21 @@ class Outage:
     after: bytes = b""  # what it says before it ends the connection
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            head = (await reader.readuntil(b"\r\n\r\n")).decode()
-            self.asked[head.split(" ", 1)[0]] += 1
-            writer.write(self.after)
-            await writer.drain()
-        writer.close()
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.asked[head.split(" ", 1)[0]] += 1
+        writer.write(self.after)
+        await writer.drain()
 
 
 @contextlib.asynccontextmanager
 async def out(folder: Path, urls: int = 1) -> AsyncIterator[tuple[Outage, int]]:
     outage = Outage()
-    server = await asyncio.start_server(outage, "127.0.0.1", 0)
-    outage.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    said = ", ".join(f"'{outage.url}/{at}'" for at in range(urls))
-    text = f"version: 1\norigins: {{main: {{urls: [{said}], retry: {{attempts: 4}}}}}}\n"
-    with running_proxy(folder, *configured(folder, text)) as proxy:
-        yield outage, int(proxy.url.rpartition(":")[2])
-    server.close()
+    async with listening(outage) as port:
+        outage.url = f"http://127.0.0.1:{port}"
+        said = ", ".join(f"'{outage.url}/{at}'" for at in range(urls))
+        text = f"version: 1\norigins: {{main: {{urls: [{said}], retry: {{attempts: 4}}}}}}\n"
+        with running_proxy(folder, *configured(folder, text)) as proxy:
+            yield outage, int(proxy.url.rpartition(":")[2])
 
 
 async def storm(port: int, method: str, count: int, clients: int = 20) -> Counter[int]:

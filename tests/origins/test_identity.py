@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.lifecycle.parts import Client, running
+from tests.serving import listening
 
 KEYS = "".join(
     f"[{name.lower()}]\naws_access_key_id={name}\naws_secret_access_key=s\n"
@@ -23,21 +25,16 @@ class Bucket:
         self.begun, self.go = asyncio.Event(), asyncio.Event()
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while head := (await reader.readuntil(b"\r\n\r\n")).decode():
-                signed = head.lower().partition("credential=")[2].partition("/")[0].upper()
-                self.asked.append(signed)
-                if "/slow" in head:
-                    self.begun.set()
-                    await self.go.wait()
-                writer.write(
-                    b"HTTP/1.1 200 OK\r\nCache-Control: max-age=1000\r\nContent-Length: 4\r\n\r\n"
-                    + (signed or "none").encode().ljust(4)
-                )
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+        while head := (await reader.readuntil(b"\r\n\r\n")).decode():
+            signed = head.lower().partition("credential=")[2].partition("/")[0].upper()
+            self.asked.append(signed)
+            if "/slow" in head:
+                self.begun.set()
+                await self.go.wait()
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nCache-Control: max-age=1000\r\nContent-Length: 4\r\n\r\n"
+                + (signed or "none").encode().ljust(4)
+            )
 
 
 def written(path: Path, url: str, more: str) -> None:
@@ -53,11 +50,11 @@ async def test_a_reload_that_changes_who_asks_keeps_no_answer(
     file, path, bucket = tmp_path / "credentials", tmp_path / "p.yaml", Bucket()
     file.write_text(KEYS)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
-    server = await asyncio.start_server(bucket, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     identity = {name: f", sign: {{credentials: 'profile:{name}'}}" for name in ("one", "two")}
-    written(path, url, identity["one"])
-    async with running(path) as (app, port):
+    async with AsyncExitStack() as stack:
+        url = f"http://127.0.0.1:{await stack.enter_async_context(listening(bucket))}"
+        written(path, url, identity["one"])
+        app, port = await stack.enter_async_context(running(path))
         client, other = await Client.at(port), await Client.at(port)
 
         async def body() -> tuple[str, bool]:
@@ -83,6 +80,3 @@ async def test_a_reload_that_changes_who_asks_keeps_no_answer(
         assert (await app.reload()).ok
         assert await body() == ("TWO", True)  # whose answers are there still
         assert bucket.asked == ["ONE", "ONE", "TWO", "TWO", ""]
-        client.close()
-        other.close()
-    server.close()

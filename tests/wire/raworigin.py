@@ -233,7 +233,7 @@ def on_both_loops(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
                 runner.run(guarded())
             gc.collect(0)
         reported += [str(w.message) for w in caught if issubclass(w.category, ResourceWarning)]
-        assert not reported
+        assert not reported, reported
 
     loop = inspect.Parameter("loop_factory", inspect.Parameter.KEYWORD_ONLY)
     known = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(test).parameters.values()]
