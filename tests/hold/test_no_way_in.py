@@ -9,10 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import logging
 import socket
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +240,58 @@ async def test_the_token_of_an_explanation_is_compared_so_too(
             answer = await edge.get(b"/", b"Vary-Proxy-Explain: " + given)
             assert not answer.has("vary-proxy-explain")
     assert asked == [(given, b"right") for given in (b"right", b"wrong", b"r", b"\xff")]
+
+
+SECRET = "hunter2"
+BEARING = [
+    *(b"Authorization: Bearer hunter2", b"Proxy-Authorization: Basic hunter2"),
+    *(b"Cookie: session=hunter2", b"Vary-Proxy-Explain: hunter2", b"X-Amz-Security-Token: hunter2"),
+]
+SIGNED = [
+    *(b"/a?X-Amz-Signature=hunter2", b"/a?b=1&X-Amz-Credential=hunter2%2F2027&c=d"),
+    *(b"/a?X%2DAmz-Signature=hunter2", b"/a?b=1;signature=hunter2", b"/a?X-Goog-Signature=hunter2"),
+    *(b"/a?AWSAccessKeyId=A&Signature=hunter2&Expires=1", b"/a?X-Amz-Security-Token=hunter2"),
+]
+BLOCKING = """\
+admin: {address: "127.0.0.1:0", token: hunter2-of-admin}
+cors: {none: {origins: ["https://app.example"]}}
+rules: [{cors: {policy: none, mode: override}, preflight: synthesize}]
+"""
+
+
+@LANES
+@pytest.mark.parametrize("form", ["json", "logfmt", "combined", "pretty"])
+async def test_secrets_show_in_no_log_and_in_no_answer_of_ours(
+    form: str, fast: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever comes of the request: an answer, a refusal, an origin that fails or is gone."""
+    path = tmp_path / "log"
+    log = f'access: "{path}", format: {form}, level: debug'
+    caplog.set_level(logging.DEBUG)
+    answers: list[bytes] = []
+    ok = said(b"ok", FRESH)
+    async with front(lambda asked: ok, fast=fast, log=log, rules=BLOCKING) as edge:
+        for state in ("up", "nonsense", "gone"):
+            for target in (b"/a", *SIGNED):
+                for line in (b"A: b", *BEARING):
+                    answers.append((await edge.get(target, line)).head)
+                evil = (b"Origin: https://evil.example", BEARING[0])
+                answers.append((await edge.get(target, *evil)).head)
+                asking = (*evil, b"Access-Control-Request-Method: PUT")
+                answers.append((await edge.ask(get(target, *asking, method=b"OPTIONS"))).head)
+                broken = await edge.get(target, BEARING[0], b"Broken : hunter2")
+                answers += [broken.head, broken.body]
+            if state == "up":
+                edge.origin.respond = lambda asked: b"nonsense\r\n\r\n"
+            elif state == "nonsense":
+                await edge.origin.stop()
+        await edge.settle()
+        at = edge.app.eyes.bound["admin"]
+        assert await _of(at, "GET", "/stats", "Authorization: Bearer hunter2") == 401
+    lines = path.read_text()
+    assert lines.count("\n") > 100
+    for shown in (lines, caplog.text, b"".join(answers).decode("latin-1")):
+        assert SECRET not in shown
 
 
 async def test_a_name_is_resolved_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,6 +288,7 @@ async def front(
     origin: str = "",
     store: str = "",
     rules: str = "",
+    log: str = "access: off",
     clock: Clock | None = None,
     reloads: Sequence[dict[str, str]] = (),
     shared: Origin | None = None,
@@ -299,7 +300,7 @@ async def front(
     """
     behind = shared or Origin(respond)
     said = {"trusted": trusted, "host": host, "store": store or default_store(), "rules": rules}
-    said |= {"server": server, "origin": origin or PATIENT, "at": at}
+    said |= {"server": server, "origin": origin or PATIENT, "at": at, "log": log}
     if shared is None:
         await behind.start()
     try:
@@ -328,6 +329,7 @@ async def front(
 def _loaded(port: int, said: dict[str, str]) -> Loaded:
     more = {name: ", " + said[name] if said[name] else "" for name in ("server", "origin")}
     text = CONFIG.format(**said | more, port=port)
+    text = text.replace("log: {access: off}", f"log: {{{said['log']}}}")
     return config.loads(text.encode(), "hold.yaml", (), {})
 
 
