@@ -166,7 +166,16 @@ def test_expectation() -> None:
 
 
 LENGTH, CODING = b"Content-Length: 3", b"Transfer-Encoding: chunked"
-REFUSED = [
+STATUSES = {
+    "bad-version": 505,
+    "connect": 501,
+    "bad-expect": 417,
+    "target-too-long": 414,
+    "too-many-fields": 431,
+    "line-too-long": 431,
+    "head-too-large": 431,
+}  # of all others: 400
+_TABLE = [
     ("no version", head(b"GET /"), "bad-request-line"),
     ("two spaces", head(b"GET  / HTTP/1.1"), "bad-request-line"),
     ("leading space", head(b" GET / HTTP/1.1"), "bad-request-line"),
@@ -250,21 +259,11 @@ REFUSED = [
     ("long line", head(b"GET / HTTP/1.1", b"A: " + b"b" * 900), "line-too-long"),
     ("long head", head(b"GET / HTTP/1.1", *(b"A: " + b"b" * 400,) * 5), "head-too-large"),
 ]  # fmt: skip
-
-
-STATUSES = {
-    "bad-version": 505,
-    "connect": 501,
-    "bad-expect": 417,
-    "target-too-long": 414,
-    "too-many-fields": 431,
-    "line-too-long": 431,
-    "head-too-large": 431,
-}  # of all others: 400
+REFUSED = [(name, data, STATUSES.get(detail, 400)) for name, data, detail in _TABLE]
 
 
 @pytest.mark.parametrize(
-    ("data", "detail"), [pytest.param(row[1], row[2], id=row[0]) for row in REFUSED]
+    ("data", "detail"), [pytest.param(row[1], row[2], id=row[0]) for row in _TABLE]
 )
 def test_what_could_be_read_in_two_ways_is_refused(data: bytes, detail: str) -> None:
     """``detail`` is what the log and Cache-Status say, and tells what to mend."""
