@@ -102,8 +102,7 @@ class Verdict:
             return
         # Who has the beginning of what is superseded then gets no more of it, and no other.
         superseded = self.version < self.realm.reached(self.page)
-        # Nor does it come from an origin that sends, each time, less than is missing.
-        cause = failing or superseded or self.page.ranges == "short"
+        cause = failing or superseded
         self.claim(got.whole or got.left or cause, "a cut without a cause")
         if method in UNSAFE:
             self._changed()
