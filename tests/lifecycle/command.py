@@ -15,6 +15,8 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -82,6 +84,21 @@ class Command:
         self._reader.join(30)
         assert self.process.stderr is not None
         self.process.stderr.close()
+
+
+@pytest.fixture
+def start() -> Iterator[type[Command]]:
+    """Starts the command with arguments, and ends it with the test."""
+    made: list[Command] = []
+
+    class Kept(Command):
+        def __init__(self, *args: str) -> None:
+            super().__init__(*args)
+            made.append(self)
+
+    yield Kept
+    for one in made:
+        one.close()
 
 
 class Letters(BaseHTTPRequestHandler):

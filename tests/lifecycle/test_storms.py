@@ -6,7 +6,6 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -21,14 +20,6 @@ def workers(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[list[Command]]:
-    made: list[Command] = []
-    yield made
-    for one in made:
-        one.close()
-
-
 def written(path: Path, url: str, workers: int) -> None:
     new = path.with_suffix(".new")
     new.write_text(
@@ -39,13 +30,12 @@ def written(path: Path, url: str, workers: int) -> None:
 
 
 def test_hangups_by_the_hundred_cut_nothing_and_the_last_word_holds(
-    started: list[Command], tmp_path: Path, workers: int
+    start: type[Command], tmp_path: Path, workers: int
 ) -> None:
     path = tmp_path / "p.yaml"
     with letters("A") as (a, _), letters("B") as (b, _):
         written(path, a, workers)
-        proxy = Command("-c", str(path), "--no-watch")
-        started.append(proxy)
+        proxy = start("-c", str(path), "--no-watch")
         port = proxy.port()
         seen: Counter[bytes] = Counter()
         wrong: list[str] = []
@@ -92,14 +82,11 @@ def test_hangups_by_the_hundred_cut_nothing_and_the_last_word_holds(
 
 
 def test_a_hangup_while_draining_changes_nothing_about_the_end(
-    started: list[Command], workers: int
+    start: type[Command], workers: int
 ) -> None:
     with letters("A") as (url, origin):
         said = ["--set", "server.drain.delay=300ms", "--set", "log.access=off"]
-        proxy = Command(
-            "--origin", url, "--listen", "127.0.0.1:0", "--workers", str(workers), *said
-        )
-        started.append(proxy)
+        proxy = start("--origin", url, "--listen", "127.0.0.1:0", "--workers", str(workers), *said)
         port = proxy.port()
         bodies: list[bytes] = []
         client = threading.Thread(target=lambda: bodies.append(get(port, "/slow")))
@@ -116,13 +103,12 @@ def test_a_hangup_while_draining_changes_nothing_about_the_end(
 
 
 def test_a_hangup_while_starting_does_not_end_it(
-    started: list[Command], workers: int, tmp_path: Path
+    start: type[Command], workers: int, tmp_path: Path
 ) -> None:
     """Its default is to end a process; one comes early where a file was just written."""
     with letters("A") as (url, _):
         written(tmp_path / "p.yaml", url, workers)
-        proxy = Command("-c", str(tmp_path / "p.yaml"))
-        started.append(proxy)
+        proxy = start("-c", str(tmp_path / "p.yaml"))
         status = Path(f"/proc/{proxy.process.pid}/status")
 
         def is_taken() -> bool:

@@ -14,22 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lifecycle.command import Command, Letters, get, letters, served, soon
+from tests.lifecycle.command import Letters, get, letters, served, soon
 from tests.ports import free_port
-
-
-@pytest.fixture
-def start() -> Iterator[type[Command]]:
-    made: list[Command] = []
-
-    class Kept(Command):
-        def __init__(self, *args: str) -> None:
-            super().__init__(*args)
-            made.append(self)
-
-    yield Kept
-    for one in made:
-        one.close()
 
 
 @pytest.fixture
