@@ -37,6 +37,20 @@ def test_spelling(name: bytes, spelling: bytes) -> None:
     assert spelled(name).lower() == name
 
 
+# As registered with IANA; some of those who read them know no other spelling.
+REGISTERED = """
+CDN-Cache-Control CDN-Loop Content-MD5 DNT DPR ECT ETag HTTP2-Settings MIME-Version NEL P3P RTT
+SOAPAction Sec-CH-UA Sec-CH-UA-Mobile Sec-CH-UA-Platform Sec-GPC Sec-WebSocket-Accept
+Sec-WebSocket-Extensions Sec-WebSocket-Key Sec-WebSocket-Protocol Sec-WebSocket-Version
+SourceMap TE WWW-Authenticate X-DNS-Prefetch-Control X-UA-Compatible X-XSS-Protection
+"""
+
+
+@pytest.mark.parametrize("name", REGISTERED.encode().split())
+def test_registered_names_are_spelled_as_registered(name: bytes) -> None:
+    assert spelled(name.lower()) == name
+
+
 def test_spellings_are_bounded() -> None:
     for number in range(5000):
         spelled(b"x-%d" % number)
@@ -102,7 +116,11 @@ def test_a_target_passes_byte_for_byte(target: bytes) -> None:
         (b"GET HTTP://A.Example/x HTTP/1.1", b"/x", b"a.example"),
         (b"GET https://a.example HTTP/1.1", b"/", b"a.example"),
         (b"GET http://a.example?q HTTP/1.1", b"/?q", b"a.example"),
+        (b"GET HTTPS://a.example/ HTTP/1.1", b"/", b"a.example"),
         (b"OPTIONS http://a.example HTTP/1.1", b"*", b"a.example"),
+        (b"OPTIONS HTTP://A.EXAMPLE HTTP/1.1", b"*", b"a.example"),
+        (b"OPTIONS http://a.example/ HTTP/1.1", b"/", b"a.example"),
+        (b"OPTIONS http://a.example?q HTTP/1.1", b"/?q", b"a.example"),
         (b"OPTIONS * HTTP/1.1", b"*", b"a.example"),
     ],
 )
@@ -111,7 +129,14 @@ def test_absolute_and_asterisk_form(line: bytes, target: bytes, authority: bytes
     assert (request.target, request.authority) == (target, authority)
 
 
+def test_an_absolute_target_may_spell_its_host_in_another_case() -> None:
+    data = head(b"GET http://a.example/x HTTP/1.1", host=b"A.Example")
+    assert read_head(data).request.authority == b"A.Example"
+
+
 def test_http_1_0_may_leave_host_out() -> None:
+    request = read_head(head(b"OPTIONS http://b.example HTTP/1.0", host=None)).request
+    assert (request.target, request.authority) == (b"*", b"b.example")
     assert read_head(head(b"GET / HTTP/1.0", host=None)).request.authority == b""
     request = read_head(head(b"GET http://b.example/x HTTP/1.0", host=None)).request
     assert (request.target, request.authority) == (b"/x", b"b.example")
@@ -119,7 +144,12 @@ def test_http_1_0_may_leave_host_out() -> None:
 
 @pytest.mark.parametrize(
     "host",
-    [b"a.example:8080", b"[::1]", b"[2001:db8::1]:443", b"my_bucket.s3", b"127.0.0.1", b"%41.b"],
+    [
+        *(b"a.example:8080", b"a.example:65535", b"a.example:0", b"my_bucket.s3", b"127.0.0.1"),
+        *(b"[::1]", b"[::]", b"[2001:db8::1]:443", b"[0123:4567:89ab:cdef:ABCD:EF::]", b"70000"),
+        *(b"[0000:0000:0000:0000:0000:ffff:255.255.255.255]:1", b"70000:80"),
+        *(b"%41.b", b"%09%aF%Fa", b"x" * 255, b"x" * 255 + b":65535"),
+    ],
 )
 def test_hosts(host: bytes) -> None:
     assert read_head(head(b"GET / HTTP/1.1", host=host)).request.authority == host
@@ -131,6 +161,7 @@ def test_hosts(host: bytes) -> None:
         ((b"Content-Length: 0",), False, 0),
         ((b"Content-Length: 7",), True, 7),
         ((b"Content-Length: 007",), True, 7),
+        ((b"Content-Length: 123456789012345678",), True, 123456789012345678),
         ((b"Transfer-Encoding: chunked",), True, None),
         ((b"transfer-encoding: Chunked",), True, None),
         ((), False, None),
@@ -152,11 +183,22 @@ def test_framing(fields: tuple[bytes, ...], has_body: bool, length: int | None) 
         (b"1.0", None, False),
         (b"1.0", b"Keep-Alive", True),
         (b"1.0", b"keep-alive, close", False),
+        (b"1.0", b"foo", False),
+        (b"1.1", b"foo\r\nConnection: close", False),
+        (b"1.0", b"foo\r\nConnection: keep-alive", True),
     ],
 )
 def test_persistence(version: bytes, connection: bytes | None, persistent: bool) -> None:
     fields = () if connection is None else (b"Connection: " + connection,)
     assert read_head(head(b"GET / HTTP/" + version, *fields)).persistent is persistent
+
+
+def test_only_white_space_around_a_value_is_taken_off() -> None:
+    """RFC 9110 §5.5: what else stands at an end belongs to the value."""
+    for octet in (*range(0x21, 0x7F), *range(0x80, 0x100)):
+        value = bytes((octet,))
+        fields = read_head(head(b"GET / HTTP/1.1", b"a: \t%s \t" % value)).request.fields
+        assert fields.get(b"a") == value
 
 
 def test_expectation() -> None:
@@ -184,6 +226,8 @@ _TABLE = [
     ("lower-case version", head(b"GET / http/1.1"), "bad-request-line"),
     ("long version", head(b"GET / HTTP/1.10"), "bad-request-line"),
     ("version 2", head(b"GET / HTTP/2.0"), "bad-version"),
+    ("version 2, a path", head(b"GET /a/b HTTP/2.0"), "bad-version"),
+    ("version 1.0, no token", head(b"G(T / HTTP/1.0"), "bad-request-line"),
     ("version 1.2", head(b"GET / HTTP/1.2"), "bad-version"),
     ("method no token", head(b"G(T / HTTP/1.1"), "bad-request-line"),
     ("empty method", head(b"/ HTTP/1.1"), "bad-request-line"),
@@ -195,14 +239,20 @@ _TABLE = [
     ("relative target", head(b"GET a HTTP/1.1"), "bad-target"),
     ("asterisk with GET", head(b"GET * HTTP/1.1"), "bad-target"),
     ("other scheme", head(b"GET ftp://a.example/ HTTP/1.1"), "bad-target"),
+    ("a scheme that ends so", head(b"GET xhttp://a.example/ HTTP/1.1"), "bad-target"),
+    ("a scheme that begins so", head(b"GET httpss://a.example/ HTTP/1.1"), "bad-target"),
     ("authority form", head(b"GET a.example:80 HTTP/1.1"), "bad-target"),
     ("CONNECT", head(b"CONNECT a.example:443 HTTP/1.1"), "connect"),
     ("absolute, another host", head(b"GET http://b.example/ HTTP/1.1"), "host-mismatch"),
     ("absolute, another port", head(b"GET http://a.example:80/ HTTP/1.1"), "host-mismatch"),
     ("absolute, user", head(b"GET http://u@a.example/ HTTP/1.1"), "host-mismatch"),
     ("absolute, no host", head(b"GET http:///x HTTP/1.1"), "host-mismatch"),
+    ("absolute, user in 1.0", head(b"GET http://u@a/ HTTP/1.0", host=None), "host-mismatch"),
+    ("absolute, no host in 1.0", head(b"GET http:///x HTTP/1.0", host=None), "host-mismatch"),
     ("absolute, no Host", head(b"GET http://a.example/ HTTP/1.1", host=None), "no-host"),
     ("target too long", head(b"GET /%s HTTP/1.1" % (b"x" * 300)), "target-too-long"),
+    ("long line of no request", head(b"GET /" + b"x" * 360), "target-too-long"),
+    ("line of no request", head(b"GET /" + b"x" * 359), "bad-request-line"),
     ("no Host", head(b"GET / HTTP/1.1", host=None), "no-host"),
     ("two Hosts", head(b"GET / HTTP/1.1", b"Host: a.example"), "bad-host"),
     ("two Hosts in 1.0", head(b"GET / HTTP/1.0", b"Host: b.example"), "bad-host"),
@@ -214,6 +264,15 @@ _TABLE = [
     ("Host port empty", head(b"GET / HTTP/1.1", host=b"a.example:"), "bad-host"),
     ("Host port text", head(b"GET / HTTP/1.1", host=b"a.example:http"), "bad-host"),
     ("Host port large", head(b"GET / HTTP/1.1", host=b"a.example:65536"), "bad-host"),
+    ("Host port of six digits", head(b"GET / HTTP/1.1", host=b"a.example:000080"), "bad-host"),
+    ("Host two ports", head(b"GET / HTTP/1.1", host=b"a.example:80:80"), "bad-host"),
+    ("Host port large, IPv6", head(b"GET / HTTP/1.1", host=b"[::1]:65536"), "bad-host"),
+    ("Host no IPv6", head(b"GET / HTTP/1.1", host=b"[:]"), "bad-host"),
+    ("Host endless colons", head(b"GET / HTTP/1.1", host=b"[%s]" % (b":" * 400)), "bad-host"),
+    ("Host IPv4 in brackets", head(b"GET / HTTP/1.1", host=b"[127.0.0.1]"), "bad-host"),
+    ("Host with a zone", head(b"GET / HTTP/1.1", host=b"[fe80::1%25eth0]"), "bad-host"),
+    ("Host too long", head(b"GET / HTTP/1.1", host=b"x" * 256), "bad-host"),
+    ("Host cut escape", head(b"GET / HTTP/1.1", host=b"a%4"), "bad-host"),
     ("Host bad escape", head(b"GET / HTTP/1.1", host=b"a%zz"), "bad-host"),
     ("Host open bracket", head(b"GET / HTTP/1.1", host=b"[::1"), "bad-host"),
     ("Host not ASCII", head(b"GET / HTTP/1.1", host=b"\xc3\xa4.example"), "bad-host"),
@@ -255,6 +314,7 @@ _TABLE = [
     ("length endless", head(b"PUT / HTTP/1.1", b"Content-Length: " + b"9" * 19), "bad-length"),
     ("expectation", head(b"PUT / HTTP/1.1", b"Expect: 200-ok"), "bad-expect"),
     ("expectations", head(b"PUT / HTTP/1.1", b"Expect: 100-continue, x"), "bad-expect"),
+    ("expectation twice", head(b"PUT / HTTP/1.1", *(b"Expect: 100-continue",) * 2), "bad-expect"),
     ("too many fields", head(b"GET / HTTP/1.1", *(b"A: b",) * 10), "too-many-fields"),
     ("long line", head(b"GET / HTTP/1.1", b"A: " + b"b" * 900), "line-too-long"),
     ("long head", head(b"GET / HTTP/1.1", *(b"A: " + b"b" * 400,) * 5), "head-too-large"),

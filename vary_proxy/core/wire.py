@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
+from ipaddress import IPv6Address
 from typing import NamedTuple
 
 from vary_proxy.core.fieldlines import read_lines
@@ -106,8 +107,8 @@ AROUND_TARGET = 64  # bytes of a request line for its method, version and spaces
 _LINE = re.compile(rb"(" + TCHAR + rb"++) ([\x21\x22\x24-\x7e\x80-\xff]++) HTTP/1\.([01])")
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]*)(.*)")
 _HOST = re.compile(
-    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})"
-    rb"(?::[0-9]{1,5})?"
+    rb"(?:\[([0-9A-Fa-f:.]++)\]|(?:[A-Za-z0-9\-._~!$&'()*+;=]|%[0-9A-Fa-f]{2}){1,255})"
+    rb"(?::([0-9]{1,5}))?"
 )
 _DIGITS = re.compile(rb"[0-9]{1,18}")
 
@@ -122,9 +123,7 @@ def read_head(
     line, _, block = data.partition(b"\r\n")
     method, target, minor = read_line(line, limits)
     fields = _fields(block)
-    count = len(fields.items)
-    if len(data) > min(limits.line, limits.head) or count > limits.fields:
-        _check_sizes(data, count, limits)
+    _check_sizes(data, len(fields.items), limits)
     version = (1, 1) if minor == b"1" else (1, 0)
     target, authority = _address(method, target, fields.lines(b"host"), version)
     length, chunked = _framing(fields, version)
@@ -185,10 +184,19 @@ def _address(
 
 @lru_cache(maxsize=1024)
 def _is_host(value: bytes) -> bool:
-    if _HOST.fullmatch(value) is None:
+    matched = _HOST.fullmatch(value)
+    if matched is None:
         return False
-    port = value.rpartition(b":")[2]
-    return not (port.isdigit() and b":" in value and int(port) > 65535)
+    literal, port = matched.groups()
+    return (port is None or int(port) <= 65535) and (literal is None or _is_ipv6(literal))
+
+
+def _is_ipv6(literal: bytes) -> bool:
+    try:
+        IPv6Address(literal.decode("ascii"))
+    except ValueError:
+        return False
+    return True
 
 
 def _framing(fields: Fields, version: tuple[int, int]) -> tuple[int | None, bool]:
@@ -237,7 +245,7 @@ def _check_sizes(data: bytes, count: int, limits: HeadLimits) -> None:
         raise Refused(431, f"The head is over {limits.head} bytes.", "head-too-large")
     if count > limits.fields:
         raise Refused(431, f"The head has over {limits.fields} fields.", "too-many-fields")
-    if max(map(len, data.split(b"\r\n"))) > limits.line:
+    if len(data) > limits.line < max(map(len, data.split(b"\r\n"))):
         raise Refused(431, f"A field line is over {limits.line} bytes.", "line-too-long")
 
 
