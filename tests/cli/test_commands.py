@@ -113,6 +113,10 @@ def test_help_lists_every_command_and_imports_none() -> None:
             3,
             "cannot reach http://127.0.0.1:1: nothing listens there",
         ),
+        (["stats", "--admin", "127.0.0.1:1"], 3, "cannot reach 127.0.0.1:1: nothing listens"),
+        (["stats", "--admin", ":1"], 3, "cannot reach :1: nothing listens there"),
+        (["stats", "--admin", "[::1]:1"], 3, "cannot reach [::1]:1: "),
+        (["stats", "--admin", "127.0.0.1"], 3, "write http://host:port, or unix:/path"),
         (["stats", "--admin", "http://127.0.0.1:1"], 3, "--set admin.address=127.0.0.1:8082"),
         (["reload", "--admin", "unix:/none"], 3, "cannot reach unix:/none: nothing listens there"),
         (["health", "--probes", "http://127.0.0.1:1"], 3, "is the proxy running?"),
@@ -277,6 +281,25 @@ def test_nothing_is_coloured_and_a_closed_pipe_is_no_error(file: Path) -> None:
     )  # fmt: skip
     assert done.stdout == "{\n0\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("args", ["schema", "--help", "init -"])
+def test_a_full_disk_is_told_and_a_reader_that_has_left_is_not(args: str) -> None:
+    command = f"{sys.executable} -m vary_proxy {args}"
+    full, left = (
+        subprocess.run(
+            f"{command} {rest}",
+            shell=True,
+            executable="/bin/bash",
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+        )
+        for rest in (">/dev/full", "| true; exit ${PIPESTATUS[0]}")
+    )
+    said = "cannot write the output: No space left on device\n"
+    assert (full.returncode, full.stderr) == (1, said)
+    assert (left.returncode, left.stderr) == (0, "")
 
 
 def test_explain_gives_the_verdict_of_the_policy() -> None:

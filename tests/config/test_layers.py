@@ -103,6 +103,9 @@ def test_unknown_variables_are_told_and_those_of_kubernetes_are_not() -> None:
         "VARY_PROXY_PORT_80_TCP_ADDR": "10.0.0.1",
         "VARY_PROXY_ADMIN_PORT": "tcp://10.0.0.1:80",
         "VARY_PROXY_CONFIG": "x",
+        "VARY_PROXY_WATCH": "no",
+        "VARY_PROXY_VIA": "http://127.0.0.1:8080",
+        "VARY_PROXY_ADMIN": "http://127.0.0.1:8082",  # of the commands that look on
         "VARY_PROXY_STORE_TYPE": "",
     }
     assert loads(FILE, "f.yaml", (), environ).warnings == (

@@ -6,10 +6,13 @@ Results go to stdout, messages to stderr. Exit status: 0 done, 1 the thing asked
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -38,7 +41,27 @@ _VERBS = {
 }
 
 
+class _ReaderLeft(Exception):
+    """Nobody reads our output any more. (Of a broken pipe click would make a failure.)"""
+
+
+@contextmanager
+def _read() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise _ReaderLeft from None
+
+
 class _Verbs(Known):
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _read():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        with _read():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_VERBS)
 
@@ -52,6 +75,14 @@ class _Verbs(Known):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):  # from the table: help imports no command
             formatter.write_dl([(verb, text) for verb, (_, text) in _VERBS.items()])
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _write_no_more() -> None:
+    """What is left in buffers goes nowhere, so that the end of Python is not a failure."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -85,7 +116,13 @@ def status(args: list[str] | None = None) -> int:
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # the reader of our output has left; say nothing more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (_ReaderLeft, BrokenPipeError):
+        _write_no_more()
         return 0
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        _write_no_more()
+        click.echo(f"cannot write the output: {os.strerror(error.errno)}", err=True)
+        return 1
     return result if isinstance(result, int) else 0

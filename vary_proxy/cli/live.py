@@ -74,8 +74,11 @@ def connect(proxy: str, timeout: float = TIMEOUT) -> http.client.HTTPConnection:
     """A connection, to be made when it is used; *timeout* in seconds. Raises ValueError."""
     if proxy.startswith("unix:"):
         return _Unix(proxy.removeprefix("unix:"), timeout)
-    found = re.fullmatch(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[^/:\[\]]+)(?::(\d{1,5}))?/?", proxy)
+    host_and_port = r"(\[[0-9A-Fa-f:.]+\]|[^/:\[\]]+)(?::(\d{1,5}))?/?"
+    bare = re.fullmatch(r"[^/:\[\]]*:\d+|\[[0-9A-Fa-f:.]+\]:\d+", proxy)  # as a listener is written
+    here = "127.0.0.1" if proxy.startswith(":") else ""
+    found = re.fullmatch(rf"(https?)://{host_and_port}", f"http://{here}{proxy}" if bare else proxy)
     if found is None:
-        raise ValueError("write http://host:port")
+        raise ValueError("write http://host:port, or unix:/path")
     kind = http.client.HTTPSConnection if found[1] == "https" else http.client.HTTPConnection
     return kind(found[2].strip("[]"), int(found[3]) if found[3] else None, timeout=timeout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -129,7 +130,8 @@ def _supervised(settings: Settings, count: int, work: Callable[[Place], int]) ->
 
 
 def _tell(line: str) -> None:
-    click.echo(line, err=True)
+    with contextlib.suppress(OSError):  # that nobody reads it is no reason to stop serving
+        click.echo(line, err=True)
 
 
 def _factory(name: str) -> Callable[[], asyncio.AbstractEventLoop] | None:

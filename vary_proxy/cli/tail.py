@@ -79,7 +79,8 @@ def _shown(told: dict[str, Any]) -> str:
     seconds = told["seconds"]
     took = f"{seconds * 1000:.0f} ms" if seconds else "–"
     rest = [f"[{told['rule']}]"] if told["rule"] else []
-    rest += [told[name] for name in ("reason", "cors_reason") if told.get(name)]
+    rest += [told["reason"]] if told.get("reason") else []
+    rest += [f"CORS: {told['cors_reason']}"] if told.get("cors_reason") else []
     if told.get("vary_added"):
         rest.append(f"Vary + {told['vary_added']}")
     line = (

@@ -23,7 +23,7 @@ PREFIX = "VARY_PROXY_"
 # Variables that mean something else: ours, and those that Kubernetes and Docker make for a
 # service that is called vary-proxy.
 _NOT_SETTINGS = re.compile(
-    r"CONFIG|LOOP|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?|NAME"
+    r"CONFIG|LOOP|WATCH|VIA|(\w+_)?SERVICE_(HOST|PORT\w*)|(\w+_)?PORT(_\d+_(TCP|UDP)\w*)?|NAME"
 )
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d{1,4})\]")
 
@@ -78,6 +78,8 @@ def from_environ(
         rest = name.removeprefix(PREFIX)
         if rest == name or not environ[name] or _NOT_SETTINGS.fullmatch(rest):
             continue
+        if rest == "ADMIN" and "://" in environ[name]:
+            continue  # where to ask, for the commands that look on
         path = (*ORIGIN, "url") if rest == "ORIGIN" else next(_paths(rest, Settings, root), None)
         if path is not None:
             found.append(Override(path, environ[name], name))
