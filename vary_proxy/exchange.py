@@ -89,7 +89,7 @@ class Exchange:
         self.flights = self._flights = flights or Flights()
         convoy = None if fleet is None else Convoy(fleet, store, self._flights, tasks, clock)
         self._fetcher = Fetcher(origins, store, self._flights, tasks, clock, convoy)
-        self._riding = Riding(self._fetcher, self._flights, tasks, clock)
+        self._riding = Riding(self._fetcher, store, self._flights, tasks, clock)
         runs = self._fetcher.runs
         self._piecing = Piecing(origins, store, runs, clock)
         self.on_hit: OnHit | None = None  # told of answers that may be given again as they are
@@ -105,7 +105,6 @@ class Exchange:
             clock,
             trusted,
             self.invalid,
-            fleet,
         )
         self.invalidate = self._passer.invalidate  # because others say so
 

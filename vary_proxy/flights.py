@@ -21,7 +21,7 @@ from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.fetches.running import RunReader
 from vary_proxy.fetches.spool import Spool, SpoolReader
 from vary_proxy.origin import OriginFailure, OriginResponse
-from vary_proxy.store.base import Writer
+from vary_proxy.store.base import Since, Writer
 
 RIDE_SECONDS = 5.0  # nobody waits longer for the head of another's fetch
 _REMEMBERED_SECONDS = 10.0
@@ -131,7 +131,7 @@ class Flight:
     landing: asyncio.Future[Landing]
     joinable: bool = False
     grounded: bool = False
-    era: bytes = b""  # of a shared store, when it was opened, where that counts
+    since: Since | None = None  # how a shared store stood before the origin was asked
     on_close: Callable[[], None] | None = None
     on_load: Callable[[StoredResponse, Spool, Writer], None] | None = None  # a body comes
 

@@ -33,9 +33,6 @@ class Fleet:
         self.listening: set[Ears] = set()
         self.silent = False
 
-    async def era(self, key: bytes) -> bytes:
-        return b""
-
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
         return self.silent or self.held.setdefault((key, variant), owner) == owner
 

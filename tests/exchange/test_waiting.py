@@ -93,7 +93,7 @@ def refused(edge: Edge) -> Large:
     """An object that comes whole, of which the store refuses all but the beginning."""
     writer = edge.store.writer
 
-    def refusing(key: bytes, length: int | None, most: int) -> MemoryWriter | None:
+    def refusing(key: bytes, length: int | None, most: int, since: None) -> MemoryWriter | None:
         made = writer(key, length, most)
         if made is not None:
             made._limit = 2 * BLOCK

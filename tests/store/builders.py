@@ -8,7 +8,9 @@ from typing import Any
 
 from vary_proxy.core.message import Fields
 from vary_proxy.core.stored import Body, Part, Resource, StoredResponse
+from vary_proxy.store import notices
 from vary_proxy.store.base import Content, Store
+from vary_proxy.store.layered import LayeredStore
 
 KEY = b"media\0repair/origin/exact\0http\0media.example\0/img/logo.svg"
 
@@ -56,7 +58,7 @@ async def put(
     max_variants: int = 64,
     chunk: int = 1 << 16,
 ) -> StoredResponse:
-    writer = store.writer(key, len(body), max_variants)
+    writer = store.writer(key, len(body), max_variants, await store.since(key))
     assert writer is not None, "the store does not take this body"
     async with writer:
         for start in range(0, len(body), chunk):
@@ -81,6 +83,21 @@ async def body_of(store: Store, key: bytes, response: StoredResponse) -> bytes |
 async def found(store: Store, key: bytes) -> Resource | None:
     """What a request would find: at hand, or after waiting."""
     return store.peek(key) or await store.load(key)
+
+
+class Heard:
+    """The subjects of which a worker hears from others, None for everything."""
+
+    def __init__(self, worker: LayeredStore) -> None:
+        self.subjects: list[bytes | None] = []
+        assert worker._notices is not None
+        worker._notices.add(self)
+
+    def heard(self, kind: bytes, subject: bytes) -> None:
+        self.subjects.append(None if kind == notices.ALL else subject)
+
+    def listening(self, sure: bool) -> None:
+        """That is seen by whether the worker trusts what it hears."""
 
 
 def digest(body: bytes) -> bytes:

@@ -156,7 +156,7 @@ async def _of_three(opened: Opened, cluster: Cluster, monkeypatch: pytest.Monkey
 
 
 async def _is_kept(store: LayeredStore, key: bytes) -> bool:
-    writer = store.shared.writer(key, 4, 64)
+    writer = store.shared.writer(key, 4, 64, await store.shared.since(key))
     if writer is None:
         return False
     async with writer:
@@ -314,7 +314,7 @@ async def test_memcached_that_stops_harms_nobody(
         started = time.perf_counter()
         await asyncio.gather(*(store.load(key) for key in keys))
         assert time.perf_counter() - started < 2
-        assert store.writer(KEY, 5, 64) is None
+        assert store.writer(KEY, 5, 64, await store.since(KEY)) is None
         server.resume()
         await eventually(lambda: store.breaker.writable, 6)
         for key in reversed(keys):

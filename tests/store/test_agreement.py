@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.store.builders import Clock, body_of, digest, found, put, stored
+from tests.store.builders import Clock, Heard, body_of, digest, found, put, stored
 from tests.store.conftest import eventually
 from tests.store.servers import MemcachedServer, RedisServer
 from vary_proxy.core import variants
@@ -70,19 +70,21 @@ class Walk:
         self.workers = workers
         self.clock = clock
         self.model = Model(clock)
-        self.told: list[list[bytes | None]] = [[] for _ in workers]
-        for worker, told in zip(workers, self.told, strict=True):
-            worker.on_change.append(told.append)
+        self.heard = [Heard(one) for one in workers if one._notices is not None]
 
     async def settle(self) -> None:
         """Until every worker has heard of all that happened: each node's notices come in order."""
-        for told in self.told:
-            told.clear()
+        for one in self.heard:
+            one.subjects.clear()
         for worker in self.workers:
             for barrier in BARRIERS:
                 await worker.purge(barrier)
         await eventually(
-            lambda: all(told.count(one) >= 4 for told in self.told for one in BARRIERS)
+            lambda: all(
+                one.subjects.count(barrier) == len(self.workers) - 1
+                for one in self.heard
+                for barrier in BARRIERS
+            )
         )
 
     def response(self) -> StoredResponse:
@@ -109,13 +111,15 @@ class Walk:
             case "freshen" if held is not None:
                 old = choice.choice(held.variants)
                 new = replace(old, born=self.clock.now, received=self.clock.now)
-                await worker.replace(key, old, new)
+                await worker.replace(key, old, new, await worker.since(key))
                 model.set(key, variants.replaced(held, old, new))
             case "add" if held is not None:
                 body = choice.choice(held.variants).body
                 response = replace(self.response(), body=body)
                 joined = variants.joined(held, response, LIMIT, self.clock())
-                assert await worker.add(key, response, LIMIT) == (joined is not None)
+                assert await worker.add(key, response, LIMIT, await worker.since(key)) == (
+                    joined is not None
+                )
                 model.set(key, held if joined is None else joined)
             case "tag":
                 tag = choice.choice(TAGS)
@@ -196,7 +200,7 @@ async def test_a_server_that_comes_and_goes_under_load_yields_no_wrong_answer(
                     wrong.append(f"{mine!r}: {body[:60]!r}")
                 answers += body is not None
             body = mine + bytes(choice.choice([10, 200_000]))
-            writer = worker.writer(key, len(body), 64)
+            writer = worker.writer(key, len(body), 64, await worker.since(key))
             if writer is not None:
                 async with writer:
                     await writer.write(body)

@@ -37,7 +37,7 @@ async def there(store: Store, one: StoredResponse, numbers: range) -> list[bool]
 
 async def test_what_is_put_can_be_read_and_the_rest_is_missing(store: Store) -> None:
     one = sparse()
-    assert await store.blocks.publish(KEY, one, 64)
+    assert await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert resource.variants == (one,)
@@ -51,7 +51,7 @@ async def test_what_is_put_can_be_read_and_the_rest_is_missing(store: Store) -> 
 
 async def test_the_last_block_is_as_long_as_the_rest(store: Store) -> None:
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 5, data(5, 100))
     (last,) = await store.blocks.read(KEY, one.body, range(5, 6))
     assert bytes(last) == data(5, 100)
@@ -59,18 +59,18 @@ async def test_the_last_block_is_as_long_as_the_rest(store: Store) -> None:
 
 async def test_blocks_are_of_one_body_alone(store: Store) -> None:
     old, new = sparse(), sparse(cache_control="max-age=5")
-    await store.blocks.publish(KEY, old, 64)
+    await store.blocks.publish(KEY, old, 64, await store.since(KEY))
     await store.blocks.put(KEY, old, 0, data(1))
-    await store.blocks.publish(KEY, new, 64)
+    await store.blocks.publish(KEY, new, 64, await store.since(KEY))
     assert await there(store, new, range(1)) == [False]
 
 
 async def test_freshening_leaves_the_blocks(store: Store) -> None:
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(1))
     newer = replace(one, received=one.received + 1)
-    await store.replace(KEY, one, newer)
+    await store.replace(KEY, one, newer, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert resource.variants == (newer,)
@@ -79,10 +79,10 @@ async def test_freshening_leaves_the_blocks(store: Store) -> None:
 
 async def test_a_variant_for_another_requester_shares_the_blocks(store: Store) -> None:
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(1))
     other = replace(one, selecting=((b"origin", b"https://b.example"),))
-    assert await store.add(KEY, other, 64)
+    assert await store.add(KEY, other, 64, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert len(resource.variants) == 2
@@ -91,7 +91,7 @@ async def test_a_variant_for_another_requester_shares_the_blocks(store: Store) -
 
 async def test_a_purge_leaves_nothing_to_be_found(store: Store) -> None:
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(1))
     await store.purge(KEY)
     assert await found(store, KEY) is None
@@ -99,7 +99,7 @@ async def test_a_purge_leaves_nothing_to_be_found(store: Store) -> None:
 
 async def test_what_comes_after_a_purge_is_not_put(store: Store) -> None:
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(1))
     await store.purge(KEY)
     assert not await store.blocks.put(KEY, one, 1, data(1))
@@ -111,7 +111,7 @@ async def test_what_comes_after_a_purge_elsewhere_is_not_put(
 ) -> None:
     mine, theirs = (opened("redis", url=redis_server.url) for _ in range(2))
     one = sparse()
-    await mine.blocks.publish(KEY, one, 64)
+    await mine.blocks.publish(KEY, one, 64, await mine.since(KEY))
     await mine.load(KEY)
     await eventually(lambda: mine.trusted)
     await theirs.purge(KEY)
@@ -131,7 +131,7 @@ async def test_the_blocks_of_a_large_body_end_with_its_purge(
     store = opened("redis", url=redis_server.url).shared
     total = 20_000 * BLOCK
     one = sparse(total)
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     numbers = (0, 511, 512, 9_999, 19_999)
     for number in numbers:
         assert await store.blocks.put(KEY, one, number, data(1))
@@ -149,7 +149,7 @@ async def test_blocks_that_others_damaged_are_missing(
 ) -> None:
     store = opened("redis", url=redis_server.url).shared
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(1))
     names = layout.block_names(
         layout.row(KEY), codec.Place(one.body.digest, TOTAL, one.body.digest[:12], BLOCK), 0, 2
@@ -165,7 +165,7 @@ async def test_another_worker_reads_what_this_one_put(
 ) -> None:
     mine, theirs = (opened("redis", url=redis_server.url) for _ in range(2))
     one = sparse()
-    await mine.blocks.publish(KEY, one, 64)
+    await mine.blocks.publish(KEY, one, 64, await mine.since(KEY))
     await mine.blocks.put(KEY, one, 3, data(3))
     resource = await theirs.load(KEY)
     assert resource is not None
@@ -177,7 +177,7 @@ async def test_a_store_that_is_away_has_no_blocks_and_takes_none(
 ) -> None:
     store = opened("redis", url="redis://127.0.0.1:1/0", timeout=0.2)
     one = sparse()
-    assert not await store.blocks.publish(KEY, one, 64)
+    assert not await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     assert not await store.blocks.put(KEY, one, 0, data(0))
     assert await there(store, one, range(2)) == [False, False]
     assert list(await store.blocks.present(KEY, one.body, range(2))) == [False, False]
@@ -186,7 +186,7 @@ async def test_a_store_that_is_away_has_no_blocks_and_takes_none(
 async def test_blocks_have_a_lifetime(opened: Callable[..., Any], redis_server: Any) -> None:
     store = opened("redis", url=redis_server.url).shared
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(0))
     client = store.driver.client
     keys = [key async for key in client.scan_iter(match=f"*{layout.row(KEY)[:-1]}*")]
@@ -204,7 +204,7 @@ def memory(clock: Clock, most: int) -> MemoryStore:
 async def test_memory_is_bounded_in_bytes_and_what_is_used_stays(clock: Clock) -> None:
     store = memory(clock, 8 * BLOCK)
     one = sparse(100 * BLOCK)
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(0))
     for number in range(1, 100):
         assert store.peek(KEY) is not None  # as each request does
@@ -217,7 +217,7 @@ async def test_memory_is_bounded_in_bytes_and_what_is_used_stays(clock: Clock) -
 async def test_memory_gives_the_blocks_back_with_their_variant(clock: Clock) -> None:
     store = memory(clock, 64 * BLOCK)
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     for number in range(3):
         await store.blocks.put(KEY, one, number, data(number))
     assert store.stats().bytes > 3 * BLOCK
@@ -232,14 +232,16 @@ async def test_memory_gives_the_blocks_back_with_their_variant(clock: Clock) -> 
 async def test_memory_gives_them_back_whatever_ends_it(clock: Clock, how: str) -> None:
     store = memory(clock, 6 * BLOCK)
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(0))
     if how == "replaced":
-        await store.blocks.publish(KEY, sparse(), 64)
+        await store.blocks.publish(KEY, sparse(), 64, await store.since(KEY))
     else:
         for number in range(4):
             other = sparse(BLOCK)
-            await store.blocks.publish(b"other%d" % number, other, 64)
+            await store.blocks.publish(
+                b"other%d" % number, other, 64, await store.since(b"other%d" % number)
+            )
             for _ in range(2):
                 store.peek(b"other%d" % number)
             await store.blocks.put(b"other%d" % number, other, 0, data(1))
@@ -250,7 +252,7 @@ async def test_memory_gives_them_back_whatever_ends_it(clock: Clock, how: str) -
 async def test_memory_lists_no_blocks_as_resources(clock: Clock) -> None:
     store = memory(clock, 64 * BLOCK)
     one = sparse()
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 0, data(0))
     assert store.keys() == [KEY]
     assert store.stats().stored_responses == 1
@@ -265,9 +267,9 @@ async def test_an_object_of_terabytes_costs_no_list(
     """Nobody waits for more than the row, whatever the object's length."""
     store = opened("redis", url=redis_server.url).shared
     one = sparse(1 << 44)
-    await store.blocks.publish(KEY, one, 64)
+    await store.blocks.publish(KEY, one, 64, await store.since(KEY))
     await store.blocks.put(KEY, one, 1 << 26, data(7))
     newer = replace(one, received=one.received + 1)
-    await asyncio.wait_for(store.replace(KEY, one, newer), 10)
+    await asyncio.wait_for(store.replace(KEY, one, newer, await store.since(KEY)), 10)
     assert await there(store, newer, range(1 << 26, (1 << 26) + 2)) == [True, False]
     assert await asyncio.wait_for(store.purge(KEY), 10) == 1

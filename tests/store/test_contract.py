@@ -62,7 +62,7 @@ async def test_a_response_with_more_fields_than_a_store_takes_is_there_whole_or_
 
 
 async def test_leaving_a_writer_without_commit_leaves_nothing(store: Store) -> None:
-    writer = store.writer(KEY, None, 64)
+    writer = store.writer(KEY, None, 64, await store.since(KEY))
     assert writer is not None
     async with writer:
         await writer.write(b"half")
@@ -70,7 +70,7 @@ async def test_leaving_a_writer_without_commit_leaves_nothing(store: Store) -> N
 
 
 async def test_nothing_is_visible_before_commit(store: Store) -> None:
-    writer = store.writer(KEY, 400_000, 64)
+    writer = store.writer(KEY, 400_000, 64, await store.since(KEY))
     assert writer is not None
     async with writer:
         await writer.write(os.urandom(400_000))
@@ -80,7 +80,7 @@ async def test_nothing_is_visible_before_commit(store: Store) -> None:
 
 
 async def test_an_error_in_the_writer_is_the_callers_and_leaves_nothing(store: Store) -> None:
-    writer = store.writer(KEY, 300_001, 64)
+    writer = store.writer(KEY, 300_001, 64, await store.since(KEY))
     assert writer is not None
 
     async def fail() -> None:
@@ -97,7 +97,7 @@ async def test_a_cancelled_writer_leaves_nothing(store: Store, tasks: object) ->
     started = asyncio.Event()
 
     async def fetch() -> None:
-        writer = store.writer(KEY, None, 64)
+        writer = store.writer(KEY, None, 64, await store.since(KEY))
         assert writer is not None
         async with writer:
             await writer.write(b"half")
@@ -138,12 +138,12 @@ async def test_too_large_a_body_is_refused_before_or_while_it_is_written(
             memory_max_object=1000,
             max_object=1000,
         )
-        assert small.writer(KEY, 1001, 64) is None
-        async with small.writer(KEY, 1000, 64) as writer:
+        assert small.writer(KEY, 1001, 64, await small.since(KEY)) is None
+        async with small.writer(KEY, 1000, 64, await small.since(KEY)) as writer:
             await writer.write(b"x" * 1000)
             with pytest.raises(TooLarge):
                 await writer.write(b"x")
-        async with small.writer(KEY, None, 64) as writer:
+        async with small.writer(KEY, None, 64, await small.since(KEY)) as writer:
             with pytest.raises(TooLarge):
                 await writer.write(b"x" * 1001)
         assert await found(small, KEY) is None
@@ -192,7 +192,7 @@ async def test_variants_are_bounded(store: Store, clock: Clock) -> None:
 async def test_a_variant_can_be_added_to_a_body_that_is_here(store: Store) -> None:
     first = await put(store, KEY, stored(A), b"shared")
     second = replace(stored(B), body=first.body)
-    assert await store.add(KEY, second, 64)
+    assert await store.add(KEY, second, 64, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert resource.variants == (second, first)
@@ -202,7 +202,7 @@ async def test_a_variant_can_be_added_to_a_body_that_is_here(store: Store) -> No
 async def test_a_variant_cannot_be_added_without_its_body(store: Store) -> None:
     first = await put(store, KEY, stored(A), b"gone soon")
     await store.purge(KEY)
-    assert not await store.add(KEY, first, 64)
+    assert not await store.add(KEY, first, 64, await store.since(KEY))
     assert await found(store, KEY) is None
 
 
@@ -210,7 +210,7 @@ async def test_freshening_changes_metadata_and_leaves_the_body(store: Store) -> 
     old = await put(store, KEY, stored(A), b"body")
     other = await put(store, KEY, stored(B), b"other")
     new = replace(old, born=old.born + 60, received=old.received + 60)
-    await store.replace(KEY, old, new)
+    await store.replace(KEY, old, new, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert set(resource.variants) == {new, other}
@@ -220,7 +220,7 @@ async def test_freshening_changes_metadata_and_leaves_the_body(store: Store) -> 
 async def test_freshening_what_stands_no_more_changes_nothing(store: Store) -> None:
     old = await put(store, KEY, stored(A), b"old")
     current = await put(store, KEY, stored(A, etag='"2"'), b"new")
-    await store.replace(KEY, old, replace(old, born=old.born + 60))
+    await store.replace(KEY, old, replace(old, born=old.born + 60), await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert resource.variants == (current,)

@@ -36,7 +36,7 @@ class Taker:
         self.told.append(message)
         return 1
 
-    async def wipe(self, row: str, message: bytes) -> None:
+    async def wipe(self, row: str, generation: bytes, message: bytes) -> None:
         self.told.append(message)
 
 
@@ -106,12 +106,12 @@ class Busy(Taker):
         self._debts.owe(b"/later")
         return await super().advance(tag, soft=soft, message=message)
 
-    async def wipe(self, row: str, message: bytes) -> None:
+    async def wipe(self, row: str, generation: bytes, message: bytes) -> None:
         if len(self.told) == self.fails_after:
             raise ConnectionError
         while self.meanwhile:
             self._debts.owe(self.meanwhile.pop())
-        await super().wipe(row, message)
+        await super().wipe(row, generation, message)
 
 
 async def test_a_key_that_is_owed_again_while_debts_are_repaid_stays_owed() -> None:

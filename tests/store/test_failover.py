@@ -14,8 +14,13 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 
-from tests.hold.checker import World, pages
-from tests.hold.worlds import Front, front
+from tests.hold import troubles
+from tests.hold.callers import Callers
+from tests.hold.pages import pages
+from tests.hold.realm import Realm
+from tests.hold.realms import Sort, ask, inside
+from tests.hold.verdicts import answers_in
+from tests.hold.worlds import Front
 from tests.store.builders import put, stored
 from tests.store.conftest import eventually
 from tests.store.fleets import Cluster, Watched, is_primary, tell
@@ -25,7 +30,6 @@ from vary_proxy.store.layered import LayeredStore
 
 _numbers = itertools.count()
 A = b"https://a.example"
-CLIENTS = 8
 BACK = 6.0  # seconds from a new primary to a store that is used
 
 
@@ -69,28 +73,23 @@ async def _judged(url: str, memory: str) -> AsyncIterator[Front]:
     """A proxy in front of Redis at *url*, and its clients: any wrong answer, or an error of
     the proxy's making, is raised in the end."""
     dice = random.Random(7)
-    world = World(pages(60, dice), dice, faults=0.0)
+    realm = Realm(pages(60, dice), dice)
     where = f'type: redis, url: "{url}", namespace: fail{next(_numbers)}, timeout: 250ms'
     store = f"{{{where}, memory: {{max: {memory}, max_object: {min(memory, '64KiB')}}}}}"
     over = asyncio.Event()
-    async with front(store=store, clock=world.clock) as edge:
-        edge.origin.on_connection = world.connection
-        loop = asyncio.get_running_loop()
-        living = loop.create_task(world.live())
-        clients = [loop.create_task(_ask(world, edge, over)) for _ in range(CLIENTS)]
+    async with inside(Sort(), realm, store) as (doors, _), troubles.during(realm.live()):
+        callers = asyncio.get_running_loop().create_task(_ask(Callers(realm), doors[0], over))
         try:
-            yield edge
+            yield doors[0]
         finally:
             over.set()
-            await asyncio.wait(clients, timeout=10)
-            living.cancel()
-        for client in clients:
-            client.result()
+            await callers
+        assert answers_in(realm.seen) > 1000
 
 
-async def _ask(world: World, edge: Front, over: asyncio.Event) -> None:
+async def _ask(callers: Callers, edge: Front, over: asyncio.Event) -> None:
     while not over.is_set():
-        await world.client(edge, 10)
+        await ask(callers, [edge], 200)
 
 
 async def _lose(edge: Front, dies: RedisServer, replica: RedisServer, way: str) -> None:

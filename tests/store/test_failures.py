@@ -51,15 +51,15 @@ async def no_longer_than(seconds: float) -> AsyncIterator[None]:
 async def exercise(store: SharedStore | LayeredStore, key: bytes = KEY) -> None:
     """Everything that a request may ask of a store: nothing here may raise."""
     await store.load(key)
-    writer = store.writer(key, None, 64)
+    writer = store.writer(key, None, 64, await store.since(key))
     if writer is not None:
         async with writer:
             for _ in range(3):
                 await writer.write(os.urandom(200_000))
             await writer.commit(stored(A))
     response = stored(A)
-    await store.add(key, response, 64)
-    await store.replace(key, response, response.marked_stale())
+    await store.add(key, response, 64, await store.since(key))
+    await store.replace(key, response, response.marked_stale(), await store.since(key))
     await store.read(key, response.body, 0, 10)
     await store.drop(key, response)
 

@@ -112,7 +112,7 @@ async def test_freshening_after_a_soft_purge_by_tag_makes_it_usable_again(
     (stale,) = resource.variants
     fresh = stored(A, cache_tag="news", born=stale.born + 60)
     fresh = type(fresh)(fresh.status, fresh.fields, stale.body, fresh.selecting, fresh.born, 0.0)
-    await store.replace(KEY, stale, fresh)
+    await store.replace(KEY, stale, fresh, await store.since(KEY))
     resource = await found(store, KEY)
     assert resource is not None
     assert resource.variants == (fresh,)

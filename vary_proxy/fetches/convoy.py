@@ -29,7 +29,7 @@ from vary_proxy.fetches.heralding import Heralds
 from vary_proxy.fetches.leading import Lead
 from vary_proxy.fetches.spool import Spool
 from vary_proxy.flights import RIDE_SECONDS, Flight, Flights, Found, Landed, Landing
-from vary_proxy.store.base import Store
+from vary_proxy.store.base import Since, Store
 from vary_proxy.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -42,8 +42,6 @@ _LOOK = 0.5  # seconds: news may have been lost
 
 class Fleet(Protocol):
     """A lock for every variant that is being fetched somewhere, and how far that has come."""
-
-    async def era(self, key: bytes, *, anew: bool = False) -> bytes: ...
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool: ...
 
@@ -66,6 +64,10 @@ class Fleet(Protocol):
     async def keep(self, key: bytes, headway: Headway) -> None: ...
 
     def ears(self, key: bytes, variant: bytes) -> AbstractContextManager[Ears]: ...
+
+
+def _era(since: Since | None) -> bytes:
+    return b"" if since is None else b"%b %d " % (since.generation, since.epoch)
 
 
 class Convoy:
@@ -91,7 +93,7 @@ class Convoy:
         """
         began = self._clock()
         # Who asks after a purge does not follow what was asked for before it.
-        variant = hashlib.sha256(await self._fleet.era(ask.key) + flight.name).digest()[:16]
+        variant = hashlib.sha256(_era(flight.since) + flight.name).digest()[:16]
         if not await self._leads(ask, flight, variant):
             followed = await self._followed(ask.key, variant)
             if followed is not None:

@@ -72,6 +72,7 @@ class Fetcher:
     async def run(self, ask: Ask, flight: Flight) -> None:
         """Fetch, and set *flight*'s landing; the flight is closed when all is stored."""
         try:
+            flight.since = await self._store.since(ask.key)
             found: Landing | None = None
             if self._convoy is not None and flight.joinable:
                 found = await self._convoy.joined(ask, flight, self.run)
@@ -106,7 +107,7 @@ class Fetcher:
         head = self._judged_head(ask, response.head)
         if head.status == 304 and ask.candidates:
             await response.close()
-            landing = await self._freshener.not_modified(ask, head, requested)
+            landing = await self._freshener.not_modified(ask, head, requested, flight.since)
             if landing is not None:
                 return landing
             unsure = ask.filling and not has_family(head.fields)
@@ -159,7 +160,7 @@ class Fetcher:
         if not isinstance(verdict, Storable):
             return None
         is_all = span.length == total == response.length
-        if is_all and total <= LARGE and self._store.writer(ask.key, total, 1):
+        if is_all and total <= LARGE and self._store.writer(ask.key, total, 1, flight.since):
             return await self._received(ask, flight, response, head, requested)
         draft = drafted(ask, head, verdict, effective, requested, now)
         opened = await self._sower.opened(ask, flight, response, draft, span, total)
@@ -178,7 +179,7 @@ class Fetcher:
             await response.close()
             return Failed(None, head.status)
         if ask.request.method == b"HEAD":
-            await self._freshener.from_head(ask, head, requested)
+            await self._freshener.from_head(ask, head, requested, flight.since)
             return Alone(response, head.fields, "method")
         if ask.part is not None and head.status == 206:
             whole = await completed(self._store, self._origins, ask, ask.part, head, response)
@@ -219,7 +220,7 @@ class Fetcher:
             return self._alone(ask, response, head, verdict.reason, now)
         length = response.length
         most = ask.policy.cache.max_variants
-        writer = self._store.writer(ask.key, length, most)
+        writer = self._store.writer(ask.key, length, most, flight.since)
         if writer is None and ask.part is not None:
             await response.close()
             return await self._land(replace(ask, part=None, whole=True), flight)

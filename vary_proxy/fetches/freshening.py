@@ -13,7 +13,7 @@ from vary_proxy.core.vary import EffectiveVary
 from vary_proxy.fetches.asking import Ask, key_names
 from vary_proxy.fetches.vouching import Vouching, has_family
 from vary_proxy.flights import Landing, Validated
-from vary_proxy.store.base import Store
+from vary_proxy.store.base import Since, Store
 
 
 class Freshener:
@@ -22,7 +22,9 @@ class Freshener:
         self._clock = clock
         self._vouching = vouching
 
-    async def not_modified(self, ask: Ask, head: Response, requested: float) -> Landing | None:
+    async def not_modified(
+        self, ask: Ask, head: Response, requested: float, since: Since | None
+    ) -> Landing | None:
         """What a 304 comes to; None when it says nothing usable and all must be fetched."""
         stored = validation.identified(head, ask.candidates) or _sole(ask)
         if stored is None:
@@ -42,8 +44,8 @@ class Freshener:
             return None if ask.filling else Validated(fresh, effective, shared=False)
         shared = kept.fields == fresh.fields
         if not ask.filling:
-            await self._store.replace(ask.key, stored, kept)
-        elif not await self._store.add(ask.key, kept, ask.policy.cache.max_variants):
+            await self._store.replace(ask.key, stored, kept, since)
+        elif not await self._store.add(ask.key, kept, ask.policy.cache.max_variants, since):
             # The body is at hand all the same: a stranger's Origin costs no other one.
             return Validated(fresh, effective, shared=shared, detail="variant-cap")
         return Validated(fresh, effective, ask.filling, shared=shared)
@@ -80,13 +82,15 @@ class Freshener:
             return True
         return self._vouching.is_believed(ask.key)
 
-    async def from_head(self, ask: Ask, head: Response, requested: float) -> None:
+    async def from_head(
+        self, ask: Ask, head: Response, requested: float, since: Since | None
+    ) -> None:
         """A response to HEAD freshens the stored response to GET, or ends its use (§4.3.5)."""
         stored = ask.stale
         if stored is None or head.status not in (200, 404, 410):
             return
         if not validation.head_agrees(stored, head):
-            await self._store.replace(ask.key, stored, stored.marked_stale())
+            await self._store.replace(ask.key, stored, stored.marked_stale(), since)
             return
         effective = ask.vary(head.fields)
         if effective.star or not validation.shares_validator(stored, head):
@@ -94,7 +98,7 @@ class Freshener:
         ask = replace(ask, filling=False)
         _, kept = self._freshened(ask, stored, head, effective, requested)
         if kept is not None:
-            await self._store.replace(ask.key, stored, kept)
+            await self._store.replace(ask.key, stored, kept, since)
 
 
 _OURS = frozenset((CorsMode.OVERRIDE, CorsMode.STRIP))  # a 304 says nothing of CORS there

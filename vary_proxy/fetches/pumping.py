@@ -175,7 +175,7 @@ class Pump:
             before, after = parts.in_order(stored, other)
             draft, skip = parts.joined(stored, other)
             length = before.body.length + max(0, after.body.length - skip)
-            writer = self._store.writer(key, length, load.max_variants)
+            writer = self._store.writer(key, length, load.max_variants, load.flight.since)
             if writer is None:
                 return
             try:

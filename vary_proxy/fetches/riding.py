@@ -26,13 +26,20 @@ from vary_proxy.flights import (
     Validated,
 )
 from vary_proxy.origin import OriginFailure
+from vary_proxy.store.base import Store
 from vary_proxy.tasks import Tasks
 
 
 class Riding:
     def __init__(
-        self, fetcher: Fetcher, flights: Flights, tasks: Tasks, clock: Callable[[], float]
+        self,
+        fetcher: Fetcher,
+        store: Store,
+        flights: Flights,
+        tasks: Tasks,
+        clock: Callable[[], float],
     ) -> None:
+        self._store = store
         self._fetcher = fetcher
         self._flights = flights
         self._tasks = tasks
@@ -73,10 +80,15 @@ class Riding:
         flight = self._flights.find(name)
         if flight is None:
             return None
+        since = await self._store.since(ask.key)
+        if flight.since not in (None, since):  # it was asked for before a purge, or may have been
+            return None
         late = flight.landing.done()
         if not late:
             await asyncio.wait((flight.landing,), timeout=RIDE_SECONDS)
         if not flight.landing.done() or flight.landing.cancelled():
+            return None
+        if flight.since != since:
             return None
         landing = flight.landing.result()
         match landing:

@@ -71,7 +71,7 @@ class Sower:
             if flight.grounded:
                 return False
             most = ask.policy.cache.max_variants
-            return await self._store.blocks.publish(ask.key, sparse, most)
+            return await self._store.blocks.publish(ask.key, sparse, most, flight.since)
         finally:
             self._flights.close(flight)
             begun = self._begun[ask.key]

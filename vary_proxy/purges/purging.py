@@ -187,14 +187,8 @@ class Purger:
         ask = Ask(Request(b"GET", b"/", purge.fields), policy, key, (), trusted=False)
         found = [one for one in variants if _fits(one, ask, named)]
         for one in () if purge.dry_run else found:
-            await self._take(key, one, soft=purge.soft)
+            await self._store.purge_one(key, one, soft=purge.soft)
         return len(found)
-
-    async def _take(self, key: bytes, stored: StoredResponse, *, soft: bool) -> None:
-        if soft:
-            await self._store.replace(key, stored, stored.marked_stale())
-        else:
-            await self._store.drop(key, stored)
 
     async def _purge_tag(self, purge: Purge, tell: Tell) -> Purged:
         tag = purge.value.encode()
@@ -235,7 +229,7 @@ class Purger:
                 continue
             found = [one for one in resource.variants if tag is None or tag in tags_of(one.fields)]
             for one in () if purge.dry_run else found:
-                await self._take(key, one, soft=purge.soft)
+                await self._store.purge_one(key, one, soft=purge.soft)
             resources += bool(found)
             responses += len(found)
         return Purged(resources, responses)

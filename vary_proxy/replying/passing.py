@@ -16,7 +16,6 @@ from vary_proxy.core.message import Fields, Reply, Request, Response
 from vary_proxy.core.policy import Policy
 from vary_proxy.fetches import asking
 from vary_proxy.fetches.asking import NO_VARY, Ask, key_names
-from vary_proxy.fetches.convoy import Fleet
 from vary_proxy.fetches.fetching import Fetcher
 from vary_proxy.flights import Flight, Flights, Landed
 from vary_proxy.origin import Origin, OriginResponse
@@ -42,9 +41,7 @@ class Passer:
         clock: Callable[[], float],
         trusted: Callable[[str], bool],
         invalidated: Callable[[Sequence[bytes]], Awaitable[None]],
-        fleet: Fleet | None = None,
     ) -> None:
-        self._fleet = fleet
         self._invalidated = invalidated  # tells others whose memory is not ours
         self._fetcher = fetcher
         self.rules = rules
@@ -62,7 +59,6 @@ class Passer:
             response = await self._send(walk)
             try:
                 head = self._head(walk, response, requested)
-                await self._compare(flight, head)
                 if walk.request.method not in invalidation.SAFE:
                     await self._invalidate(walk.request, response.head, flight)
                 status = CacheStatus(fwd=reason)
@@ -83,16 +79,8 @@ class Passer:
             return None
         key = keys.primary_key(walk.request, walk.policy)
         flight = self._flights.open(key, key, joinable=False)
-        if self._fleet is not None:
-            flight.era = await self._fleet.era(key)
+        flight.since = await self._store.since(key)
         return flight
-
-    async def _compare(self, flight: Flight | None, head: Response) -> None:
-        """Ground *flight* where another process has changed it since it was asked for."""
-        if flight is None or self._fleet is None or b"content-location" not in head.fields:
-            return
-        if await self._fleet.era(flight.key, anew=True) != flight.era:
-            flight.grounded = True
 
     def is_alone(self, request: Request, key: bytes) -> bool:
         """True when nobody will share the answer, or one could not be stored a moment ago."""
@@ -105,6 +93,7 @@ class Passer:
         requested = self._clock()
         flight = self._flights.open(key, key, joinable=False)
         try:
+            flight.since = await self._store.since(key)
             response = await self._send(walk)
         except BaseException:
             self._flights.close(flight)
@@ -180,7 +169,10 @@ class Passer:
         """Use no more what is held, and what is under way *but* one, for these primary keys."""
         for key in found:
             self._flights.ground(key, but)
-            await self._store.purge(key)
+            if but is not None and but.key == key:
+                but.since = await self._store.supersede(key, but.since)
+            else:
+                await self._store.purge(key)
             self._flights.ground(key, but)  # while that took, one may have followed what was before
 
 

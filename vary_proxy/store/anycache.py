@@ -74,19 +74,20 @@ class CacheDriver:
         needed = [name for name in change.needed if name not in written]
         if needed and None in await self._get(needed):
             return Applied.BODILESS
-        bundle = codec.encode_bundle(
-            os.urandom(8), change.generation, change.index, dict(change.values)
-        )
+        generation = change.renewed or change.generation
+        bundle = codec.encode_bundle(os.urandom(8), generation, change.index, dict(change.values))
         if len(bundle) > _LARGEST:
             return Applied.BODILESS
         for name, value in change.blocks:
             await self._set(name, value)
+        if change.renewed:
+            await self._set(_generation(row), generation)
         await self._set(row, bundle)
         return Applied.DONE
 
-    async def wipe(self, row: str, message: bytes) -> Row:
+    async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         was = await self.look(row)
-        await self._set(_generation(row), os.urandom(8))
+        await self._set(_generation(row), generation)
         await self._call(lambda: self.cache.delete(row))
         return was
 

@@ -27,6 +27,19 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """How a resource stood in a shared store before its origin was asked for it.
+
+    What is purged later has another ``generation``, or meets a greater ``epoch``. ``doubts``
+    counts how often this process has had to forget what it knew.
+    """
+
+    generation: bytes
+    epoch: int
+    doubts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StoreStats:
     bytes: int = 0
     resources: int = 0
@@ -88,7 +101,9 @@ class Writer(Protocol):
 class Blocks(Protocol):
     """Bodies of which only some blocks are held (core/blocks.py). None of it raises."""
 
-    async def publish(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+    async def publish(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
         """Make *stored*, which is sparse, visible; its blocks follow, or are long here."""
 
     async def present(self, key: bytes, body: Body, numbers: range) -> Sequence[bool]:
@@ -119,23 +134,46 @@ class Store(Protocol):
 
     async def load(self, key: bytes) -> Resource | None: ...
 
-    def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:
+    async def since(self, key: bytes) -> Since | None:
+        """How *key* stands now: to be asked before the origin is.
+
+        What the origin then says is published under it, and is not when a purge came between.
+        None where every purge is made in this process, which grounds its flights itself; or where
+        the shared store does not say, and takes nothing that is fetched now.
+        """
+
+    def writer(
+        self, key: bytes, length: int | None, max_variants: int, since: Since | None
+    ) -> Writer | None:
         """A writer for one body of *length* bytes (None: unknown); None: such are not taken."""
 
-    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+    async def add(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
         """Publish a variant whose body is already here; False when that body has gone."""
 
-    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+    async def replace(
+        self, key: bytes, old: StoredResponse, new: StoredResponse, since: Since | None
+    ) -> None:
         """Metadata only: *new* stands where *old* stood, if it still stands there."""
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
-        """Remove this one variant, if it still stands."""
+        """Remove this one variant, if it still stands: the origin has another."""
 
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         """Bytes [start, stop) of a body; None when it has gone."""
 
     async def purge(self, key: bytes, *, soft: bool = False) -> int:
         """Drop (or mark stale) every variant; how many there were."""
+
+    async def purge_one(self, key: bytes, stored: StoredResponse, *, soft: bool = False) -> None:
+        """As ``purge``, of this one variant."""
+
+    async def supersede(self, key: bytes, since: Since | None) -> Since | None:
+        """Purge *key* for the sake of what is published next, under what is returned.
+
+        None where that is None, or where the resource was purged by somebody else since *since*.
+        """
 
     async def clear(self) -> int:
         """Drop everything; how many stored responses there were."""

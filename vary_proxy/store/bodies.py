@@ -24,12 +24,11 @@ from typing import TYPE_CHECKING
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, layout
-from vary_proxy.store.base import BodyGone, Content, TooLarge
+from vary_proxy.store.base import BodyGone, Content, Since, TooLarge
 from vary_proxy.store.codec import Place
 from vary_proxy.store.rows import Written
 
 if TYPE_CHECKING:
-    from vary_proxy.store.found import Found
     from vary_proxy.store.shared import SharedStore
 
 WINDOW = 2  # blocks that a reader holds
@@ -53,12 +52,12 @@ class SoFar:
 class SharedWriter:
     """Fulfils vary_proxy.store.base.Writer. ``resource`` is what commit made, None: nothing."""
 
-    def __init__(self, store: SharedStore, key: bytes, max_variants: int, found: Found | None):
+    def __init__(self, store: SharedStore, key: bytes, max_variants: int, since: Since | None):
         self.resource: Resource | None = None
         self._store = store
         self._key = key
         self._max_variants = max_variants
-        self._found = found
+        self._since = since
         self._row = layout.row(key)
         self._token = os.urandom(codec.TOKEN)
         self._digest = hashlib.sha256()
@@ -68,15 +67,12 @@ class SharedWriter:
         self._sent: list[str] = []
         self._sender: asyncio.Task[None] | None = None
         self._room = asyncio.Event()
-        self._dead = False
+        self._dead = since is None  # it could not be told from what was purged meanwhile
         self._lent = False  # somebody may read back what was sent
         self._whole = False  # all of it was sent
         self._renewed = time.monotonic()
 
     async def __aenter__(self) -> SharedWriter:
-        if self._found is None:  # purges from here on must be noticed
-            self._found = await self._store.find(self._key)
-        self._dead = self._found is None
         return self
 
     async def __aexit__(
@@ -129,7 +125,7 @@ class SharedWriter:
         body = Body(self._digest.digest()[: codec.DIGEST], self._length)
         stored = replace(stored, body=body)
         await self._sent_all()
-        if self._dead or self._found is None:
+        if self._dead:
             return stored
         last: list[tuple[str, bytes]] = []
         if self._buffer:
@@ -138,7 +134,7 @@ class SharedWriter:
         place = Place(body.digest, body.length, self._token, layout.BLOCK)
         written = Written(place, last, self._sent)
         self.resource = await self._store.publish(
-            self._key, stored, self._max_variants, self._found, written
+            self._key, stored, self._max_variants, self._since, written
         )
         self._whole = True
         return stored

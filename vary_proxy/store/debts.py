@@ -128,7 +128,10 @@ class Debts:
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             await asyncio.gather(
-                *(driver.wipe(layout.row(key), message(notices.PURGED, key)) for key, _ in some)
+                *(
+                    driver.wipe(layout.row(key), layout.generation(), message(notices.PURGED, key))
+                    for key, _ in some
+                )
             )
             for key, number in some:
                 self._paid(self._keys, key, number)

@@ -52,6 +52,7 @@ class Change:
     message: bytes = b""  # published with it
     blocks: Sequence[tuple[str, bytes]] = ()  # written before it, in the same round trip
     kept: Sequence[str] = ()  # blocks whose lifetime is extended to the row's
+    renewed: bytes = b""  # the generation from now on, where the change is a purge
     needed: Sequence[str] = ()  # blocks without which there is nothing to publish
 
 
@@ -81,8 +82,8 @@ class Driver(Protocol):
 
     async def apply(self, row: str, change: Change) -> Applied: ...
 
-    async def wipe(self, row: str, message: bytes) -> Row:
-        """Forget a row, leaving a new generation behind; what it was."""
+    async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
+        """Forget a row, leaving *generation* behind; what it was."""
 
     async def get_blocks(self, names: Sequence[str]) -> Sequence[object]: ...
 

@@ -20,7 +20,6 @@ from vary_proxy.store.breaker import Breaker
 from vary_proxy.store.codec import Headway, Place
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.redis import RedisDriver
-from vary_proxy.store.rows import Rows
 
 LOST, ALONE, FOLLOWED = 0, 1, 2
 _PURGES = frozenset((notices.PURGED, notices.TAG, notices.ALL))
@@ -45,23 +44,14 @@ class Ears:
 
 
 class FleetFlights:
-    def __init__(self, driver: RedisDriver, breaker: Breaker, hub: Notices, rows: Rows) -> None:
+    def __init__(self, driver: RedisDriver, breaker: Breaker, hub: Notices, sender: bytes) -> None:
         self._driver = driver
         self._breaker = breaker
         self._hub = hub
-        self._rows = rows
-        self._sender = rows.sender
+        self._sender = sender
         self._ears: dict[bytes, set[Ears]] = {}
         self.on_purge: list[Callable[[bytes | None], None]] = []  # a key, or None: any; by others
         hub.add(self)
-
-    async def era(self, key: bytes, *, anew: bool = False) -> bytes:
-        """Other bytes than before once *key* has been purged; empty without a store.
-
-        *anew*: as it is now, not as it was found a moment ago.
-        """
-        found = await (self._rows.find(key) if anew else self._rows.recall_or_find(key))
-        return b"" if found is None else b"%b %d " % (found.row.generation, found.row.epochs.latest)
 
     async def acquire(self, key: bytes, variant: bytes, owner: bytes, seconds: float) -> bool:
         """True: *owner* fetches, and has *seconds* until it must tell. Also without a store."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from vary_proxy.core.stored import Resource, StoredResponse
 from vary_proxy.store import codec, layout, tags
+from vary_proxy.store.base import Since
 from vary_proxy.store.codec import Index, Listed, Place
 from vary_proxy.store.debts import Debts
 from vary_proxy.store.driver import Change, Epochs, Row
@@ -21,6 +22,10 @@ class Found:
     listed: Mapping[bytes, tuple[StoredResponse, Listed]] = field(default_factory=dict)
     places: Mapping[bytes, Place] = field(default_factory=dict)  # digest -> where
     spoiled: bool = False
+
+    def since(self) -> Since:
+        """To publish under, what the origin is asked for from now on."""
+        return Since(self.row.generation, self.row.epochs.latest)
 
     def tags(self) -> tuple[bytes, ...]:
         """Every tag that one of the variants bears."""
@@ -73,23 +78,14 @@ def change(
     message: bytes = b"",
     blocks: Sequence[tuple[str, bytes]] = (),
     kept: Sequence[str] = (),
+    renewed: bytes = b"",
 ) -> tuple[Change, list[Place]]:
     """What turns *found* into *resource*, and the bodies that nothing points to afterwards.
 
-    *place* is where a new body is; variants that are new remember *epoch*.
+    *place* is where a new body is; variants that are new remember *epoch*. *renewed* is the
+    generation that a purge leaves.
     """
-    values: dict[bytes, bytes] = {}
-    entries: list[Listed] = []
-    held = {id(stored): entry for stored, entry in found.listed.values()}
-    for one in resource.variants:
-        entry = held.get(id(one))
-        if entry is None:
-            value = codec.encode_variant(key, one)
-            entry = Listed(codec.ident_of(value), epoch)
-            values[entry.ident] = value
-        else:
-            values[entry.ident] = found.row.values[entry.ident]
-        entries.append(entry)
+    entries, values = _listed(key, found, resource, epoch)
     places = dict(found.places) if place is None else {**found.places, place.digest: place}
     used = {one.body.digest for one in resource.variants}
     index = Index(key, entries, [one for digest, one in places.items() if digest in used])
@@ -109,6 +105,7 @@ def change(
             message=message,
             blocks=blocks,
             kept=() if is_sparse else kept,
+            renewed=renewed,
             needed=() if is_sparse else _needed(key, place, resource),
         ),
         [
@@ -117,6 +114,25 @@ def change(
             if {one.token, one.digest}.isdisjoint(tokens | sparse)
         ],
     )
+
+
+def _listed(
+    key: bytes, found: Found, resource: Resource, epoch: int
+) -> tuple[list[Listed], dict[bytes, bytes]]:
+    """The variants of *resource* as an index lists them, and their values by identifier."""
+    entries: list[Listed] = []
+    values: dict[bytes, bytes] = {}
+    held = {id(stored): entry for stored, entry in found.listed.values()}
+    for one in resource.variants:
+        entry = held.get(id(one))
+        if entry is None:
+            value = codec.encode_variant(key, one)
+            entry = Listed(codec.ident_of(value), epoch)
+            values[entry.ident] = value
+        else:
+            values[entry.ident] = found.row.values[entry.ident]
+        entries.append(entry)
+    return entries, values
 
 
 def _needed(key: bytes, place: Place | None, resource: Resource) -> tuple[str, ...]:

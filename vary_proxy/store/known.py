@@ -52,6 +52,8 @@ class Known:
 
     def put(self, key: bytes, resource: Resource) -> None:
         self.pop(key)
+        if not self._max_bytes:
+            return  # the store is asked each time, so that what it says is never old
         if not resource.variants:
             self._nothing[key] = None
             self._nothing_bytes += len(key)

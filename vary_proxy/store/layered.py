@@ -12,24 +12,23 @@ and forgets that again when the store is back.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import bodies, notices
-from vary_proxy.store.base import Content, Progress, StoreStats, Writer
+from vary_proxy.store.base import Content, Progress, Since, StoreStats, Writer
+from vary_proxy.store.believing import Beliefs
 from vary_proxy.store.fleet import FleetFlights
-from vary_proxy.store.known import Known
 from vary_proxy.store.memory import MemoryStore
 from vary_proxy.store.notices import Notices
 from vary_proxy.store.shared import SharedStore
 from vary_proxy.store.slot import Slot
 from vary_proxy.store.sparse import LayeredBlocks
 from vary_proxy.store.tee import TeeWriter
-from vary_proxy.store.underway import Pending, Together, UnderWay
+from vary_proxy.store.underway import Together
 
 _KNOWN_SHARE = 8  # one byte of so many is for metadata
 _PLENTY = 1024  # variants: the shared store has bounded them already
@@ -51,13 +50,10 @@ class LayeredStore:
         self.flights = flights  # None: everybody fetches for himself
         self.blocks = LayeredBlocks(self, clock)
         self.memory = MemoryStore(max_bytes - max_bytes // _KNOWN_SHARE, max_object, clock)
-        self.on_change: list[Callable[[bytes | None], None]] = []  # a key, or None: everything
         self._notices = notices
-        self._known = Known(max_bytes // _KNOWN_SHARE)
+        self.beliefs = Beliefs(max_bytes // _KNOWN_SHARE, shared)
         self._max_object = max_object
         self._clock = clock
-        self._under_way = UnderWay()
-        self._loads: Together[Resource | None] = Together(shared.tasks)
         self._bodies: Together[bytes | None] = Together(shared.tasks)
         shared.breaker.on_change.append(self._reachable)
         if notices is not None:
@@ -76,10 +72,10 @@ class LayeredStore:
         return resource
 
     def slot(self, key: bytes) -> Slot | None:
-        return None if self._recall(key) is None else self._known.slot(key)
+        return None if self._recall(key) is None else self.beliefs.slot(key)
 
     def look(self, key: bytes) -> Resource | None:
-        return self._known.get(key) or self.shared.look(key)
+        return self.beliefs.get(key) or self.shared.look(key)
 
     def chunks(self, key: bytes, body: Body, start: int, stop: int) -> Sequence[Buffer] | None:
         """Bytes [start, stop) of a body if they are at hand."""
@@ -90,23 +86,35 @@ class LayeredStore:
             self._notices.start()
         resource = self._recall(key)
         if resource is None:
-            resource = await self._loads.call(key, lambda: self._load(key))
+            resource = await self.beliefs.load(key)
+            resource = self._recall(key) if resource is None else resource
         if resource is None:
             self.shared.require()
         return resource if resource is not None and resource.variants else None
 
-    def writer(self, key: bytes, length: int | None, max_variants: int) -> Writer | None:
-        small = length is None or length <= self._max_object
-        shared = self.shared.writer(key, length, max_variants)
-        if shared is not None:
-            return TeeWriter(self, key, max_variants, shared, self._max_object if small else -1)
-        alone = None if self.shared.breaker.writable else self.memory.writer(key, length, 1)
-        return None if alone is None else TeeWriter(self, key, max_variants, None, self._max_object)
+    async def since(self, key: bytes) -> Since | None:
+        doubts = self.beliefs.doubts
+        since = await self.shared.since(key)
+        return None if since is None else replace(since, doubts=doubts)
 
-    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+    def writer(
+        self, key: bytes, length: int | None, max_variants: int, since: Since | None
+    ) -> Writer | None:
+        small = length is None or length <= self._max_object
+        shared = self.shared.writer(key, length, max_variants, since)
+        if shared is None and (
+            self.shared.breaker.writable or self.memory.writer(key, length, 1) is None
+        ):
+            return None
+        limit = self._max_object if small else -1
+        return TeeWriter(self, key, max_variants, shared, limit, since)
+
+    async def add(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
         here = self.memory.chunks(key, stored.body, 0, stored.body.length)
-        with self.changing(key) as change:
-            change.resource = await self.shared.added(key, stored, max_variants)
+        with self.beliefs.changing(key, since) as change:
+            change.resource = await self.shared.publish(key, stored, max_variants, since)
         if change.resource is None:
             if here is None or not change.was_away(self.shared.breaker):
                 return False
@@ -115,22 +123,33 @@ class LayeredStore:
             self.hold(key, stored, here, max_variants)
         return True
 
-    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
-        known = self._known.get(key)
-        with self.changing(key) as change:
-            change.resource = await self.shared.replaced(key, old, new)
+    async def replace(
+        self, key: bytes, old: StoredResponse, new: StoredResponse, since: Since | None
+    ) -> None:
+        known = self.beliefs.get(key)
+        with self.beliefs.changing(key, since) as change:
+            change.resource = await self.shared.replaced(key, old, new, since)
         if known is not None and change.was_away(self.shared.breaker):
-            alone = variants.replaced(known, old, new)
-            if alone is not None:
-                self._known.put(key, alone)
-                self._tell(key)
+            self.beliefs.take(key, variants.replaced(known, old, new))
         await self.memory.replace(key, old, new)
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
-        self._forget(key)
+        self.beliefs.forget(key)
         await self.memory.drop(key, stored)
         await self.shared.drop(key, stored)
-        self._forget(key)
+        self.beliefs.forget(key)
+
+    async def purge_one(self, key: bytes, stored: StoredResponse, *, soft: bool = False) -> None:
+        await self._drop(key)
+        await self.shared.purge_one(key, stored, soft=soft)
+        await self._drop(key)
+
+    async def supersede(self, key: bytes, since: Since | None) -> Since | None:
+        await self._drop(key)
+        doubts = self.beliefs.doubts
+        now = await self.shared.supersede(key, since)
+        await self._drop(key)
+        return None if now is None or since is None or since.doubts != doubts else now
 
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         chunks = self.memory.chunks(key, body, start, stop)
@@ -144,7 +163,7 @@ class LayeredStore:
         return Content((memoryview(whole)[start:stop],))
 
     async def purge(self, key: bytes, *, soft: bool = False) -> int:
-        known = self._known.get(key)
+        known = self.beliefs.get(key)
         await self._drop(key)
         count = await self.shared.purge(key, soft=soft)
         await self._drop(key)
@@ -181,7 +200,7 @@ class LayeredStore:
 
     def stats(self) -> StoreStats:
         held, available = self.memory.stats(), self.shared.breaker.readable
-        return replace(held, bytes=held.bytes + self._known.bytes, available=available)
+        return replace(held, bytes=held.bytes + self.beliefs.size, available=available)
 
     async def close(self) -> None:
         if self._notices is not None:
@@ -192,16 +211,12 @@ class LayeredStore:
     def heard(self, kind: bytes, subject: bytes) -> None:
         """A notice from another worker, or as if from one."""
         if kind == notices.CHANGED:
-            self._forget(subject)
+            self.beliefs.forget(subject)
         elif kind == notices.PURGED:
-            self._forget(subject)
+            self.beliefs.forget(subject)
             self.shared.tasks.spawn(self.memory.purge(subject), "memory purge")
         elif kind == notices.TAG:
-            self.shared.rows.forget(None)
-            for key in self._known.tagged(subject):
-                self._forget(key)
-            self._under_way.spoil_all()
-            self._loads.part_all()
+            self.beliefs.forget_tagged(subject)
         elif kind == notices.ALL:
             self.forget()
             self.shared.tasks.spawn(self.memory.clear(), "memory clear")
@@ -212,28 +227,7 @@ class LayeredStore:
 
     def forget(self) -> None:
         """Believe nothing any more; bodies stay, they are only found through the shared store."""
-        self._known.clear()
-        self.shared.rows.forget(None)
-        self._under_way.spoil_all()
-        self._loads.part_all()
-        self._tell(None)
-
-    @contextmanager
-    def changing(self, key: bytes) -> Iterator[Pending]:
-        """Around a change of ours: ``resource`` is what it made of the resource, if it did.
-
-        It is believed unless another change was heard of meanwhile. When it could not be made,
-        because the shared store is away, what was known stays.
-        """
-        change = Pending()
-        try:
-            with self._under_way.watch(key) as change:
-                yield change
-        finally:
-            if change.resource is not None or self.shared.breaker.writable:
-                self._forget(key)
-            if change.resource is not None and change.clean:
-                self._known.put(key, change.resource)
+        self.beliefs.forget_all()
 
     def hold(
         self, key: bytes, stored: StoredResponse, chunks: Sequence[Buffer], max_variants: int
@@ -243,29 +237,17 @@ class LayeredStore:
 
     def learn_alone(self, key: bytes, stored: StoredResponse, max_variants: int) -> None:
         """*stored* could not be published: the shared store is away, so memory goes on alone."""
-        known = self._known.get(key)
+        known = self.beliefs.get(key)
         if known is None and self.shared.breaker.readable:
             return  # what else there is of this resource is not known, but could be
-        self._under_way.spoil(key)
         resource = variants.joined(known, stored, max_variants, self._clock())
-        if resource is not None:
-            self._known.put(key, resource)
-        self._tell(key)
+        self.beliefs.take(key, resource)
 
     def _recall(self, key: bytes) -> Resource | None:
         """What is known of *key*, if it may be believed; an empty Resource: there is nothing."""
         if self.trusted or not self.shared.breaker.readable:
-            return self._known.get(key)
+            return self.beliefs.get(key)
         return None
-
-    async def _load(self, key: bytes) -> Resource | None:
-        with self._under_way.watch(key) as load:
-            found = await self.shared.find(key)
-        if found is None:
-            return self._recall(key)
-        if load.clean:
-            self._known.put(key, found.resource)
-        return found.resource
 
     async def _whole(self, key: bytes, body: Body) -> bytes | None:
         """A small body, checked against its digest, and kept."""
@@ -277,24 +259,13 @@ class LayeredStore:
         return whole
 
     def _bearers(self, key: bytes, body: Body) -> tuple[StoredResponse, ...]:
-        known = self._known.get(key)
+        known = self.beliefs.get(key)
         return () if known is None else tuple(one for one in known.variants if one.body == body)
 
     async def _drop(self, key: bytes) -> None:
-        self._forget(key)
+        self.beliefs.forget(key)
         await self.memory.purge(key)
-
-    def _forget(self, key: bytes) -> None:
-        self._known.pop(key)
-        self.shared.rows.forget(key)
-        self._under_way.spoil(key)
-        self._loads.part(key)
-        self._tell(key)
 
     def _reachable(self, readable: bool) -> None:
         if readable or self._notices is None:
             self.forget()
-
-    def _tell(self, key: bytes | None) -> None:
-        for tell in self.on_change:
-            tell(key)

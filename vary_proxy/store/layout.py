@@ -12,6 +12,7 @@ another version does not see these keys, and both may run side by side. No key l
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -33,6 +34,11 @@ MARGIN = 3600  # seconds beyond all use: clocks differ, and what is just over ca
 MINIMUM_ERROR = 3600
 MAXIMUM = 30 * 86400 - 1  # Memcached reads more as a date
 EPOCHS_KEPT = 2 * MAXIMUM
+
+
+def generation() -> bytes:
+    """One that no row has had before."""
+    return os.urandom(8)
 
 
 def row(key: bytes) -> str:

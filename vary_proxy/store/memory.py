@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from vary_proxy.core import variants
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.store.base import Content, StoreStats
+from vary_proxy.store.base import Content, Since, StoreStats
 from vary_proxy.store.known import fields_cost
 from vary_proxy.store.memoryblocks import MemoryBlocks
 from vary_proxy.store.memorywriter import MemoryWriter
@@ -74,7 +74,12 @@ class MemoryStore:
     async def load(self, key: bytes) -> Resource | None:
         return self.peek(key)
 
-    def writer(self, key: bytes, length: int | None, max_variants: int) -> MemoryWriter | None:
+    async def since(self, key: bytes) -> None:
+        """Who purges is in this process, and grounds its flights."""
+
+    def writer(
+        self, key: bytes, length: int | None, max_variants: int, since: Since | None = None
+    ) -> MemoryWriter | None:
         if length is not None and length > self._max_object:
             return None
         # What does not say its length is gathered before it is known to be too large.
@@ -90,13 +95,17 @@ class MemoryStore:
         held = self._queues.get(key)
         return None if held is None else held.resource
 
-    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+    async def add(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None = None
+    ) -> bool:
         held = self._queues.get(key)
         if held is None or stored.body.digest not in held.bodies:
             return False
         return self.put(key, stored, held.bodies[stored.body.digest], max_variants)
 
-    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
+    async def replace(
+        self, key: bytes, old: StoredResponse, new: StoredResponse, since: Since | None = None
+    ) -> None:
         held = self._queues.get(key)
         if held is None:
             return
@@ -137,6 +146,15 @@ class MemoryStore:
         else:
             self._remove(key)
         return count
+
+    async def purge_one(self, key: bytes, stored: StoredResponse, *, soft: bool = False) -> None:
+        if soft:
+            await self.replace(key, stored, stored.marked_stale())
+        else:
+            await self.drop(key, stored)
+
+    async def supersede(self, key: bytes, since: Since | None) -> None:
+        await self.purge(key)
 
     async def clear(self) -> int:
         count = self._responses

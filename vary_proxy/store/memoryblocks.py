@@ -10,6 +10,7 @@ from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, StoredResponse
 
 if TYPE_CHECKING:
+    from vary_proxy.store.base import Since
     from vary_proxy.store.memory import MemoryStore
 
 _MARK = b"\0block\0"  # no primary key begins so
@@ -26,7 +27,9 @@ class MemoryBlocks:
     def __len__(self) -> int:
         return sum(map(len, self._held.values()))
 
-    async def publish(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
+    async def publish(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
         return self._store.put(key, stored, None, max_variants)
 
     async def present(self, key: bytes, body: Body, numbers: range) -> Sequence[bool]:

@@ -59,5 +59,5 @@ def open_store(
     driver = RedisDriver(url or "redis://127.0.0.1:6379/0", namespace, timeout)
     shared = SharedStore(driver, tasks, clock, max_object, timeout, fail, observer)
     hub = Notices(driver.subscriber, driver.channel, shared.rows.sender, tasks, timeout)
-    flights = FleetFlights(driver, shared.breaker, hub, shared.rows)
+    flights = FleetFlights(driver, shared.breaker, hub, shared.rows.sender)
     return LayeredStore(shared, hub, memory_max, memory_max_object, clock, flights)

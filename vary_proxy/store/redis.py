@@ -90,6 +90,7 @@ class RedisDriver:
                 lifetime,
                 self.channel,
                 change.message,
+                change.renewed,
                 len(change.gone),
                 *(b"v" + ident for ident in change.gone),
                 *fields,
@@ -98,12 +99,12 @@ class RedisDriver:
         _aiocache.first_error(results)
         return Applied(_text(results[-1]))
 
-    async def wipe(self, row: str, message: bytes) -> Row:
+    async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         was = await self.client.eval(
             scripts.WIPE,
             1,
             self._key(row),
-            os.urandom(8),
+            generation,
             layout.TOMBSTONE * 1000,
             self.channel,
             message,

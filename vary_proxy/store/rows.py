@@ -1,8 +1,8 @@
 """Rows of a shared store: found, remembered for the change that follows, changed, wiped.
 
-A change is made against the version that was found: whoever comes second looks again. What
-was found before the request was forwarded stays the measure: when its generation is gone the
-resource was purged meanwhile, and nothing that was fetched before may be published.
+A change is made against the version that was found: whoever comes second looks again. How the
+row stood before the origin was asked stays the measure: when that generation is gone the
+resource was purged meanwhile, and nothing that was asked for before may be published.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from dataclasses import dataclass
 
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import found, layout, notices
+from vary_proxy.store.base import Since
 from vary_proxy.store.breaker import Breaker
 from vary_proxy.store.codec import Place
 from vary_proxy.store.debts import Debts
-from vary_proxy.store.driver import Applied, Change, Driver
+from vary_proxy.store.driver import Applied, Change, Driver, Row
 from vary_proxy.store.found import Found
 from vary_proxy.tasks import Tasks
 
@@ -97,34 +98,44 @@ class Rows:
         self,
         key: bytes,
         edit: Edit,
-        start: Found,
+        since: Since,
         body: Body | None = None,
         written: Written | None = None,
+        *,
+        purges: bool = False,
     ) -> Resource | None:
-        """Change the row of *key*, found as *start*; what it holds now, None: it was not changed.
+        """Change the row of *key*; what it holds now, None: it was not changed.
 
-        *body* must be there, or be the one *written*.
+        It is not where the row was purged after *since*; and if it *purges*, what others were
+        asking for before is not published either. *body* must be there, or be the one *written*.
         """
+        renewed = layout.generation() if purges else b""
         lock = self._locks.setdefault(key, asyncio.Lock())
         try:
             async with lock:  # within one process nobody need come second
-                return await self._edit(key, edit, start, body, written)
+                return await self._edit(key, edit, since, body, written, renewed)
         finally:
             if not lock.locked():
                 self._locks.pop(key, None)
 
     async def _edit(
-        self, key: bytes, edit: Edit, start: Found, body: Body | None, written: Written | None
+        self,
+        key: bytes,
+        edit: Edit,
+        since: Since,
+        body: Body | None,
+        written: Written | None,
+        renewed: bytes,
     ) -> Resource | None:
-        result: Found | None = start
+        result = await self.recall_or_find(key)
         for attempt in range(_ATTEMPTS):
-            if result is None or result.row.generation != start.row.generation:
+            if result is None or result.row.generation != since.generation:
                 return None
             resource = edit(result.resource)
             place = _place(result, body, written)
             if resource is None or (body is not None and place is None):
                 return None
-            change, orphans = self._change(key, result, resource, start, place, written)
+            change, orphans = self._change(key, result, resource, since, place, written, renewed)
             applied = await self._apply(key, change)
             if applied is Applied.DONE:
                 self._retire(layout.row(key), orphans)
@@ -136,24 +147,23 @@ class Rows:
             result = await self.find(key)
         return None
 
-    async def wipe(self, key: bytes) -> bool:
-        """Purge one row; False when the store does not answer."""
+    async def wipe(self, key: bytes, generation: bytes) -> Row | None:
+        """Purge one row, which is of *generation* then; what it was, None: there is no answer."""
         name, message = layout.row(key), self.notice(notices.PURGED, key)
         self.forget(key)
         row = await self._breaker.run(
-            "purge", lambda: self._driver.wipe(name, message), None, write=True
+            "purge", lambda: self._driver.wipe(name, generation, message), None, write=True
         )
-        if row is None:
-            return False
-        self._retire(name, list(found.read(key, row).places.values()))
-        return True
+        if row is not None:
+            self._retire(name, list(found.read(key, row).places.values()))
+        return row
 
     async def tidy(self, key: bytes, spoiled: Found) -> None:
         """Remove what nobody can use: it was corrupt, foreign, or of another version."""
         if spoiled.resource.variants:
-            await self.edit(key, lambda resource: resource, spoiled)
+            await self.edit(key, lambda resource: resource, spoiled.since())
         else:
-            await self.wipe(key)
+            await self.wipe(key, layout.generation())
 
     def notice(self, kind: bytes, subject: bytes) -> bytes:
         return notices.notice(self.sender, kind, subject)
@@ -163,9 +173,10 @@ class Rows:
         key: bytes,
         result: Found,
         resource: Resource,
-        start: Found,
+        since: Since,
         place: Place | None,
         written: Written | None,
+        renewed: bytes,
     ) -> tuple[Change, list[Place]]:
         if written is not None:
             kept: Sequence[str] = written.sent
@@ -178,11 +189,12 @@ class Rows:
             result,
             resource,
             self._clock(),
-            start.row.epochs.latest,
+            since.epoch,
             place,
-            self.notice(notices.CHANGED, key),
+            self.notice(notices.PURGED if renewed else notices.CHANGED, key),
             () if written is None else written.last,
             kept,
+            renewed,
         )
 
     async def _apply(self, key: bytes, change: Change) -> Applied | None:

@@ -2,7 +2,8 @@
 
 # KEYS: the row, then the blocks that must be there.
 # ARGV: version expected, generation expected, new version, lifetime in ms, channel, message,
-#       number of fields to drop, these, then pairs of field and value to set.
+#       new generation (empty: as it was), number of fields to drop, these, then pairs of field and
+#       value to set.
 # Setting comes before dropping: it is what a full server refuses, and then nothing was done.
 APPLY = """
 local had = redis.call('HMGET', KEYS[1], 'n', 'g')
@@ -11,9 +12,10 @@ if (had[1] or '') ~= ARGV[1] then return 'changed' end
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then return 'bodiless' end
 end
-local gone = tonumber(ARGV[7])
-redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, 8 + gone))
-if gone > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 8, 7 + gone)) end
+local gone = tonumber(ARGV[8])
+redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, 9 + gone))
+if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'g', ARGV[7]) end
+if gone > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 9, 8 + gone)) end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end

@@ -3,18 +3,17 @@
 What is read from it is checked. Every group of operations goes through the breaker, so
 nothing here raises because the store is slow, full or gone: it is a miss, or is not stored.
 What a purge could not do because of that is owed: it reads as gone here, and the purge is
-made up for before the store is written to again.
+made up for before the store is written to again (sweeping.py, debts.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from vary_proxy.core import variants
 from vary_proxy.core.stored import Body, Resource, StoredResponse
-from vary_proxy.store import bodies, codec, layout, notices
-from vary_proxy.store.base import Content, Progress, StoreStats, StoreUnavailable
+from vary_proxy.store import bodies, codec, layout
+from vary_proxy.store.base import Content, Progress, Since, StoreStats, StoreUnavailable
 from vary_proxy.store.bodies import SharedWriter
 from vary_proxy.store.breaker import Breaker, Observer
 from vary_proxy.store.codec import Place
@@ -23,9 +22,8 @@ from vary_proxy.store.driver import Driver
 from vary_proxy.store.found import Found
 from vary_proxy.store.rows import Rows, Written
 from vary_proxy.store.sparse import SharedBlocks
+from vary_proxy.store.sweeping import Sweeper
 from vary_proxy.tasks import Tasks
-
-_AT_ONCE = 16  # purges of single resources
 
 
 class SharedStore:
@@ -49,6 +47,7 @@ class SharedStore:
         self.breaker = Breaker(driver, tasks, deadline, observer, self._repay)
         self.rows = Rows(driver, self.breaker, self.debts, tasks, clock)
         self.blocks = SharedBlocks(self, clock)
+        self._sweeper = Sweeper(self)
         self._clock = clock
         self._fail = fail
         self.breaker.on_change.append(lambda readable: None if readable else self.debts.doubt())
@@ -86,69 +85,62 @@ class SharedStore:
         if self._fail and not self.breaker.readable:
             raise StoreUnavailable
 
-    def writer(self, key: bytes, length: int | None, max_variants: int) -> SharedWriter | None:
+    async def since(self, key: bytes) -> Since | None:
+        found = await self.rows.recall_or_find(key)
+        return None if found is None else found.since()
+
+    def writer(
+        self, key: bytes, length: int | None, max_variants: int, since: Since | None
+    ) -> SharedWriter | None:
         if (length is not None and length > self.max_object) or not self.breaker.writable:
             return None
-        return SharedWriter(self, key, max_variants, self.rows.recall(key))
+        return SharedWriter(self, key, max_variants, since)
 
-    async def add(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
-        return await self.added(key, stored, max_variants) is not None
-
-    async def added(self, key: bytes, stored: StoredResponse, max_variants: int) -> Resource | None:
-        """As ``add``, and what the resource is now."""
-        start = await self.rows.recall_or_find(key)
-        return None if start is None else await self.publish(key, stored, max_variants, start)
+    async def add(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
+        return await self.publish(key, stored, max_variants, since) is not None
 
     async def publish(
         self,
         key: bytes,
         stored: StoredResponse,
         max_variants: int,
-        start: Found,
+        since: Since | None,
         written: Written | None = None,
     ) -> Resource | None:
-        """Make *stored* visible, unless its resource was purged since *start* was found.
+        """Make *stored* visible, unless its resource was purged after *since*.
 
         Its body is the one *written*, or has long been here. What the resource is now; None when
         *stored* was not taken, which may be for more fields than a value holds.
         """
+        if since is None:
+            return None
 
         def edit(resource: Resource) -> Resource | None:
             if not codec.holds(stored):
                 return None
             return variants.joined(resource, stored, max_variants, self._clock())
 
-        return await self.rows.edit(key, edit, start, stored.body, written)
+        return await self.rows.edit(key, edit, since, stored.body, written)
 
-    async def replace(self, key: bytes, old: StoredResponse, new: StoredResponse) -> None:
-        await self.replaced(key, old, new)
+    async def replace(
+        self, key: bytes, old: StoredResponse, new: StoredResponse, since: Since | None
+    ) -> None:
+        await self.replaced(key, old, new, since)
 
     async def replaced(
-        self, key: bytes, old: StoredResponse, new: StoredResponse
+        self, key: bytes, old: StoredResponse, new: StoredResponse, since: Since | None
     ) -> Resource | None:
         """As ``replace``, and what the resource is now."""
 
         def edit(resource: Resource) -> Resource | None:
             return variants.replaced(resource, old, new)
 
-        start = await self.rows.recall_or_find(key)
-        now = None if start is None else await self.rows.edit(key, edit, start, new.body)
-        if new.stale and now is None:
-            self._owe_if_away(key)
-        elif new.stale:
-            self.debts.settle(True, notices.PURGED, key)
-        return now
+        return None if since is None else await self.rows.edit(key, edit, since, new.body)
 
     async def drop(self, key: bytes, stored: StoredResponse) -> None:
-        def edit(resource: Resource) -> Resource | None:
-            kept = tuple(one for one in resource.variants if one != stored)
-            return Resource(kept) if len(kept) < len(resource.variants) else None
-
-        start = await self.rows.recall_or_find(key)
-        if start is None or await self.rows.edit(key, edit, start) is None:
-            self._owe_if_away(key)
-        else:
-            self.debts.settle(True, notices.PURGED, key)
+        await self._sweeper.superseded(key, stored)
 
     async def read(self, key: bytes, body: Body, start: int, stop: int) -> Content | None:
         stop = min(stop, body.length)
@@ -168,47 +160,35 @@ class SharedStore:
         return None
 
     async def purge(self, key: bytes, *, soft: bool = False) -> int:
-        start = await self.rows.recall_or_find(key)
-        count = 0 if start is None else len(start.resource.variants)
-        if soft and start is not None:
-            done = not count or await self.rows.edit(key, _all_stale, start) is not None
-        else:
-            done = await self.rows.wipe(key)
-        self.debts.settle(done, notices.PURGED, key)
-        return count
+        return await self._sweeper.resource(key, soft=soft)
+
+    async def purge_one(self, key: bytes, stored: StoredResponse, *, soft: bool = False) -> None:
+        await self._sweeper.variant(key, stored, soft=soft)
+
+    async def supersede(self, key: bytes, since: Since | None) -> Since | None:
+        return await self._sweeper.anew(key, since)
+
+    async def purge_all(self, *, soft: bool = False) -> bool:
+        """True when it is done; else it is owed."""
+        return await self._sweeper.many(None, soft=soft)
+
+    async def purge_tag(self, tag: bytes, *, soft: bool = False) -> bool:
+        """True when it is done; else it is owed."""
+        return await self._sweeper.many(tag, soft=soft)
+
+    def purge_matching(
+        self, matches: Callable[[bytes], bool], *, soft: bool = False, dry_run: bool = False
+    ) -> AsyncIterator[Progress]:
+        """Purge every resource whose primary key *matches*, telling how far it has come.
+
+        Raises Unsupported where keys cannot be listed, and what the client raises.
+        """
+        return self._sweeper.matching(matches, soft=soft, dry_run=dry_run)
 
     async def clear(self) -> int:
         """Everything at once, in constant time; so nothing is counted: 0."""
         await self.purge_all()
         return 0
-
-    async def purge_all(self, *, soft: bool = False) -> bool:
-        """True when it is done; else it is owed."""
-        return await self._advance(None, soft=soft)
-
-    async def purge_tag(self, tag: bytes, *, soft: bool = False) -> bool:
-        """True when it is done; else it is owed."""
-        return await self._advance(tag, soft=soft)
-
-    async def purge_matching(
-        self, matches: Callable[[bytes], bool], *, soft: bool = False, dry_run: bool = False
-    ) -> AsyncIterator[Progress]:
-        """Purge every resource whose primary key *matches*, telling how far it has come.
-
-        Raises Unsupported where keys cannot be listed, and what the client raises: whoever
-        asked for this wants to know. Nothing else waits for it.
-        """
-        looked_at = purged = 0
-        async for batch in self.driver.scan():
-            looked_at += len(batch.indices)
-            named = map(codec.key_of, batch.indices)
-            keys = [key for key in named if key and matches(key)]
-            purged += len(keys)
-            if not dry_run:
-                for start in range(0, len(keys), _AT_ONCE):
-                    some = keys[start : start + _AT_ONCE]
-                    await asyncio.gather(*(self._purge_one(key, soft=soft) for key in some))
-            yield Progress(looked_at, purged, batch.fraction)
 
     def stats(self) -> StoreStats:
         return StoreStats()
@@ -249,23 +229,12 @@ class SharedStore:
         if self.debts and self.breaker.writable:
             self.tasks.spawn(self.breaker.run("purge", self._repay, None, write=True), "purges")
 
-    def _owe_if_away(self, key: bytes) -> None:
-        # What must not be used any more is still there: better none of the resource than that.
-        if not self.breaker.writable:
-            self.debts.owe(key)
-
     def _moved(self, key: bytes, body: Body) -> bodies.Moved:
         async def moved() -> Place | None:
             self.rows.forget(key)
             return await self._place(key, body)
 
         return moved
-
-    async def _purge_one(self, key: bytes, *, soft: bool) -> None:
-        if soft:
-            await self.purge(key, soft=True)
-        else:
-            self.debts.settle(await self.rows.wipe(key), notices.PURGED, key)
 
     async def _place(self, key: bytes, body: Body) -> Place | None:
         result = self.rows.recall(key)
@@ -277,22 +246,6 @@ class SharedStore:
         run = self.breaker.run if len(names) == 1 else self.breaker.run_bulky
         return await run("read", lambda: self.driver.get_blocks(names), None)
 
-    async def _advance(self, tag: bytes | None, *, soft: bool) -> bool:
-        self.rows.forget(None)
-        kind = notices.ALL if tag is None else notices.TAG
-        message = self.rows.notice(kind, tag or b"")
-
-        async def advance() -> int:
-            return await self.driver.advance(tag, soft=soft, message=message)
-
-        done = bool(await self.breaker.run("purge", advance, 0, write=True))
-        self.debts.settle(done, kind, tag or b"")
-        return done
-
     async def _repay(self) -> None:
         while self.debts:  # and what comes to be owed meanwhile
             await self.debts.repay(self.driver, self.rows.notice)
-
-
-def _all_stale(resource: Resource) -> Resource:
-    return Resource(tuple(one.marked_stale() for one in resource.variants))

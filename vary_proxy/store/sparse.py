@@ -15,6 +15,7 @@ from vary_proxy.core import blocks
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import codec, layout
+from vary_proxy.store.base import Since
 from vary_proxy.store.codec import Place
 from vary_proxy.store.rows import Written
 
@@ -30,18 +31,17 @@ class SharedBlocks:
         self._store = store
         self._clock = clock
 
-    async def publish(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
-        return await self.published(key, stored, max_variants) is not None
+    async def publish(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
+        return await self.published(key, stored, max_variants, since) is not None
 
     async def published(
-        self, key: bytes, stored: StoredResponse, max_variants: int
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
     ) -> Resource | None:
         """As ``publish``, and what the resource is now."""
-        start = await self._store.rows.recall_or_find(key)
-        if start is None:
-            return None
         written = Written(_place(stored.body), (), ())
-        return await self._store.publish(key, stored, max_variants, start, written)
+        return await self._store.publish(key, stored, max_variants, since, written)
 
     async def present(self, key: bytes, body: Body, numbers: range) -> Sequence[bool]:
         names = _names(key, body, numbers)
@@ -91,9 +91,11 @@ class LayeredBlocks(SharedBlocks):
         super().__init__(store.shared, clock)
         self._layered = store
 
-    async def publish(self, key: bytes, stored: StoredResponse, max_variants: int) -> bool:
-        with self._layered.changing(key) as change:
-            change.resource = await self.published(key, stored, max_variants)
+    async def publish(
+        self, key: bytes, stored: StoredResponse, max_variants: int, since: Since | None
+    ) -> bool:
+        with self._layered.beliefs.changing(key, since) as change:
+            change.resource = await self.published(key, stored, max_variants, since)
         return change.resource is not None
 
     def _look(self, key: bytes) -> Resource | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from vary_proxy.core.message import Buffer
 from vary_proxy.core.stored import Body, StoredResponse
 from vary_proxy.store import codec
-from vary_proxy.store.base import TooLarge
+from vary_proxy.store.base import Since, TooLarge
 from vary_proxy.store.bodies import SharedWriter, SoFar
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ class TeeWriter:
         max_variants: int,
         shared: SharedWriter | None,
         limit: int,
+        since: Since | None,
     ) -> None:
         self._store = store
         self._key = key
         self._max_variants = max_variants
         self._shared = shared
+        self._since = since
         self._limit = limit  # bytes that memory takes; below 0: this body is not for it
         self._chunks: list[bytes] | None = [] if limit >= 0 else None
         self._length = 0
@@ -97,7 +99,7 @@ class TeeWriter:
     async def commit(self, stored: StoredResponse) -> StoredResponse:
         store, shared = self._store, self._shared
         if shared is not None:
-            with store.changing(self._key) as change:
+            with store.beliefs.changing(self._key, self._since) as change:
                 stored = await shared.commit(stored)
                 change.resource = shared.resource
             published, alone = change.resource is not None, change.was_away(store.shared.breaker)

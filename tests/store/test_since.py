@@ -1,0 +1,156 @@
+"""What an origin was asked for before a purge is not published after it, whoever purges."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.store.builders import KEY, found, put, stored
+from tests.store.conftest import SHARED, eventually
+from tests.store.servers import RedisServer
+from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.store.base import Since
+from vary_proxy.store.layered import LayeredStore
+from vary_proxy.store.shared import SharedStore
+
+A, B = b"https://a.example", b"https://b.example"
+Opened = Callable[..., LayeredStore]
+Purge = Callable[[SharedStore, StoredResponse], Awaitable[object]]
+
+PURGES: dict[str, Purge] = {
+    "of the resource": lambda store, old: store.purge(KEY),
+    "of the resource, soft": lambda store, old: store.purge(KEY, soft=True),
+    "of one variant": lambda store, old: store.purge_one(KEY, old),
+    "of one variant, soft": lambda store, old: store.purge_one(KEY, old, soft=True),
+    "of a tag": lambda store, old: store.purge_tag(b"news"),
+    "of a tag, soft": lambda store, old: store.purge_tag(b"news", soft=True),
+    "of all": lambda store, old: store.purge_all(),
+    "of all, soft": lambda store, old: store.purge_all(soft=True),
+}
+
+
+async def whole(store: SharedStore, since: Since | None) -> None:
+    writer = store.writer(KEY, 300_000, 64, since)
+    assert writer is not None
+    async with writer:
+        await writer.write(bytes(300_000))
+        await writer.commit(stored(A, cache_tag="news"))
+
+
+async def sparse(store: SharedStore, since: Since | None) -> None:
+    body = Body(os.urandom(20), 300_000)
+    one = replace(stored(A, cache_tag="news"), body=body, sparse=True)
+    await store.blocks.publish(KEY, one, 64, since)
+
+
+@pytest.fixture(params=SHARED)
+def many(request: pytest.FixtureRequest, opened: Opened) -> Callable[[], SharedStore]:
+    """Opens workers, without memory, on one store."""
+    server = request.getfixturevalue(request.param)
+    if request.param != "memcached_server":
+        return lambda: opened("redis", url=server.url).shared
+    options = {"endpoint": "127.0.0.1", "port": server.port}
+    return lambda: opened("aiocache", backend="aiocache.MemcachedCache", options=options).shared
+
+
+async def fresh(store: SharedStore) -> list[StoredResponse]:
+    """What a request with the Origin A finds to be used as it is."""
+    resource = await found(store, KEY)
+    variants = () if resource is None else resource.variants
+    return [one for one in variants if one.selecting == ((b"origin", A),) and not one.stale]
+
+
+@pytest.mark.parametrize("publish", [whole, sparse])
+async def test_what_nobody_purged_is_published(
+    many: Callable[[], SharedStore], publish: Callable[..., Awaitable[None]]
+) -> None:
+    one, other = many(), many()
+    await put(other, KEY, stored(B, cache_tag="sport"))
+    since = await one.since(KEY)
+    await other.purge_tag(b"sport")
+    await put(other, KEY, stored(B))
+    await publish(one, since)
+    assert await fresh(many())
+
+
+@pytest.mark.parametrize("publish", [whole, sparse])
+@pytest.mark.parametrize("purge", PURGES)
+async def test_what_was_asked_for_before_a_purge_is_not_used_after_it(
+    many: Callable[[], SharedStore], purge: str, publish: Callable[..., Awaitable[None]]
+) -> None:
+    one, other = many(), many()
+    old = await put(other, KEY, stored(B, cache_tag="news"))
+    since = await one.since(KEY)
+    await PURGES[purge](other, old)
+    await one.find(KEY)  # somebody looks at it here, and it is as it is now
+    await publish(one, since)
+    assert not await fresh(many())
+
+
+async def test_nor_where_nothing_was_stored_to_be_marked_stale(
+    many: Callable[[], SharedStore],
+) -> None:
+    one, other = many(), many()
+    since = await one.since(KEY)
+    await other.purge(KEY, soft=True)
+    await one.find(KEY)
+    await whole(one, since)
+    assert not await fresh(many())
+
+
+async def test_a_validation_asked_for_before_another_soft_purge_freshens_nothing(
+    many: Callable[[], SharedStore],
+) -> None:
+    one, other = many(), many()
+    old = await put(other, KEY, stored(A))
+    await other.purge(KEY, soft=True)
+    since = await one.since(KEY)
+    await other.purge(KEY, soft=True)
+    await one.find(KEY)
+    await one.replace(KEY, old.marked_stale(), replace(old, born=old.born + 9), since)
+    assert not await fresh(many())
+
+
+async def test_a_change_publishes_its_own_answer_unless_another_came_between(
+    many: Callable[[], SharedStore],
+) -> None:
+    one, other = many(), many()
+    since = await one.supersede(KEY, await one.since(KEY))
+    await whole(one, since)
+    assert await fresh(many())
+    before = await one.since(KEY)
+    await other.purge(KEY)  # another's change
+    since = await one.supersede(KEY, before)
+    assert since is None
+    await whole(one, since)
+    assert not await fresh(many())
+
+
+async def test_memory_does_not_believe_what_was_purged_before_it_was_there(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    one, other = (opened("redis", url=redis_server.url) for _ in range(2))
+    await one.load(KEY)
+    await eventually(lambda: one.trusted)
+    since = await one.since(KEY)
+    await other.purge_tag(b"news")
+    await eventually(lambda: one.beliefs.doubts > 1)  # that is heard, and only then
+    async with one.writer(KEY, 6, 64, since) as writer:  # type: ignore[union-attr]
+        await writer.write(b"<svg/>")
+        await writer.commit(stored(A, cache_tag="news"))
+    assert await one.load(KEY) is None
+
+
+async def test_without_memory_nothing_is_old(opened: Opened, redis_server: RedisServer) -> None:
+    options = {"url": redis_server.url, "memory_max": 0, "memory_max_object": 0}
+    one, other = (opened("redis", **options) for _ in range(2))
+    await one.load(b"somebody asks")
+    await eventually(lambda: one.trusted)
+    assert await one.load(KEY) is None
+    await put(other, KEY, stored(A))
+    assert await one.load(KEY) is not None
+    await other.purge(KEY)
+    assert await one.load(KEY) is None
