@@ -249,6 +249,7 @@ def test_passthrough_touches_nothing() -> None:
     done = apply(CorsMode.PASSTHROUGH, None, STORED, ask(A))
     assert done.fields is STORED
     assert done.vary == ()
+    assert apply(CorsMode.PASSTHROUGH, FULL, STORED, ask(A)) == done
 
 
 ONE_OWN = Fields(((b"access-control-allow-origin", B), (b"etag", b'"1"')))
@@ -340,6 +341,35 @@ def test_the_origins_answer_is_read_as_a_browser_would(
         assert passes is (kind is Kind.ALLOWED)
 
 
+@pytest.mark.parametrize(
+    ("answer", "more", "reason"),
+    [
+        pytest.param((A, A), (), "origin", id="two Allow-Origin"),
+        pytest.param((A,), ((b"origin", A),), "malformed", id="two Origin"),
+    ],
+)
+def test_what_is_said_twice_passes_no_browser(
+    answer: tuple[bytes, ...], more: tuple[Pair, ...], reason: str
+) -> None:
+    """Fetch, "get, decode, and split": two lines are one value with a comma."""
+    said = Fields(tuple((b"access-control-allow-origin", one) for one in answer))
+    assert family_verdict(said, ask(A, *more)) == Verdict(Kind.REFUSED, reason)
+
+
+def test_credentials_that_are_allowed_twice_are_not_allowed() -> None:
+    trust = (b"access-control-allow-credentials", b"true")
+    said = Fields(((b"access-control-allow-origin", A), trust, trust))
+    judged = family_verdict(said, ask(A, (b"cookie", b"s=1")))
+    assert judged == Verdict(Kind.REFUSED, "credentials")
+
+
+def test_two_lines_of_origin_are_a_value_of_their_own_in_the_key() -> None:
+    twice = ask(A, (b"origin", B))
+    values = {key_value(None, OriginKey.EXACT, one) for one in (twice, ask(A), ask(B), ask(None))}
+    assert len(values) == 4
+    assert key_value(POLICIES["list-cred"], OriginKey.VERDICT, twice) == b"refused"
+
+
 REFUSED = Verdict(Kind.REFUSED, "origin")
 
 
@@ -371,6 +401,13 @@ def test_only_a_browser_blocks_and_only_across_hosts(
 def test_what_was_allowed_or_has_no_origin_is_not_blocked() -> None:
     assert blocked(ask(A), Verdict(Kind.ALLOWED)) is None
     assert blocked(ask(None), Verdict(Kind.ABSENT)) is None
+
+
+def test_two_lines_of_origin_are_no_hosts_own() -> None:
+    request = Request(
+        b"POST", b"/", Fields(((b"origin", A), (b"origin", A))), authority=b"a.example"
+    )
+    assert blocked(request, REFUSED) == "origin"
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,25 @@ def test_a_refusal_says_nothing_to_the_client_and_all_to_the_log() -> None:
         assert blocked(request, answer.verdict) == reason
 
 
+@pytest.mark.parametrize(
+    ("name", "line", "failing"),
+    [
+        (b"origin", A, "origin"),
+        (ACRM, b"PUT", "method"),
+        (ACRH, b"x-nope", "header"),
+        (ACRH, b"x y", "header"),
+    ],
+)
+def test_a_second_line_counts(name: bytes, line: bytes, failing: str) -> None:
+    """RFC 9110 §5.3: what is said in two lines is said; a browser sends each field once."""
+    request = ask(A, b"PUT", b"x-token")
+    twice = request.to(b"http", b"", b"/", request.fields.plus(((name, line),)))
+    answer = preflight_reply(POLICIES["list-cred"], twice)
+    assert (answer.status, answer.fields, answer.failing) == (403, (), failing)
+    assert answer.culprit.endswith(line)
+    assert preflight_key(twice) != preflight_key(request)
+
+
 def test_on_reject_204_refuses_without_a_status() -> None:
     policy = compile_policy("p", origins=["https://a.example", "https://b.example"], on_reject=204)
     answer = preflight_reply(policy, ask(EVIL))
@@ -246,6 +265,8 @@ def test_prefixes_make_a_constant_policy_depend_on_the_headers_asked_for() -> No
     answer = preflight_reply(policy, ask(A, b"GET", b"x-nope, x-amz-date"))
     assert (answer.status, acah(answer), answer.failing) == (204, b"x-amz-date", "header")
     assert answer.vary == (b"Access-Control-Request-Headers",)
+    answer = preflight_reply(policy, ask(A, b"GET", b"x y"))
+    assert (answer.status, acah(answer), answer.failing) == (204, None, "header")
 
 
 @pytest.mark.parametrize("headers", ["*", ["Auth*"], ["*", "X-A"], ["A*", "X-*"]])
@@ -273,10 +294,11 @@ def test_a_policy_that_can_refuse_refuses_unlisted_safelisted_methods() -> None:
         "p", origins=["https://a.example", "https://b.example"], methods=["GET"]
     )
     assert preflight_reply(policy, ask(A, b"POST")).status == 403
-    constant = compile_policy("p", origins="*", methods=["GET"])
-    answer = preflight_reply(constant, ask(A, b"POST"))  # a browser takes it all the same
-    assert (answer.status, answer.failing) == (204, "")
-    assert preflight_passes(Asked(A, b"POST"), 204, answer.fields)
+    constant = compile_policy("p", origins="*", methods=["PUT"])
+    for method in (b"GET", b"HEAD", b"POST"):  # a browser takes them all the same
+        answer = preflight_reply(constant, ask(A, method))
+        assert (answer.status, answer.failing) == (204, "")
+        assert preflight_passes(Asked(A, method), 204, answer.fields)
 
 
 def test_denied_preflights() -> None:
@@ -323,6 +345,26 @@ def test_requested_headers(value: bytes | None, names: tuple[bytes, ...] | None)
 
 def test_preflights_that_ask_the_same_have_the_same_key() -> None:
     assert preflight_key(ask(headers=b"X-B, x-a")) == preflight_key(ask(headers=b"x-a,x-b,X-a"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (ask(headers=b"ab,c"), ask(headers=b"a,bc")),
+        (ask(headers=None), ask(headers=b"")),
+        (ask(headers=b"x a"), ask(headers=b"x b")),
+    ],
+)
+def test_preflights_with_other_headers_have_another_key(one: Request, other: Request) -> None:
+    assert preflight_key(one) != preflight_key(other)
+
+
+def test_a_second_line_on_private_networks_makes_another_key() -> None:
+    once = ask().fields.plus(((b"access-control-request-private-network", b"true"),))
+    twice = once.plus(((b"access-control-request-private-network", b"true"),))
+    assert preflight_key(ask().to(b"http", b"", b"/", once)) != preflight_key(
+        ask().to(b"http", b"", b"/", twice)
+    )
 
 
 @pytest.mark.parametrize(
@@ -377,3 +419,5 @@ def test_an_origins_answer_is_kept_for_the_shorter_of_what_it_states(
     pairs = ((b"access-control-max-age", max_age), (b"cache-control", cache_control))
     fields = Fields(tuple((name, value) for name, value in pairs if value is not None))
     assert preflight_lifetime(fields) == seconds
+    if max_age is not None:  # in two lines it is no number; a browser takes 5 s then
+        assert preflight_lifetime(fields.plus(((b"access-control-max-age", max_age),))) == 0

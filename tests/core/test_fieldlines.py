@@ -54,3 +54,9 @@ def test_clients_cannot_make_the_table_grow() -> None:
 def test_one_line_that_is_none_spoils_them_all(line: bytes) -> None:
     assert read_lines([b"A: b", line, b"A: b"]) is None
     assert read_lines([b"A: b", b"A: b"]) == [(b"a", b"b")] * 2
+
+
+def test_lines_are_read_alike_when_known_and_when_not() -> None:
+    lines = [b"Host:  h ", b"X-Y:", b"x-y:\tz\t"]
+    pairs = [(b"host", b"h"), (b"x-y", b""), (b"x-y", b"z")]
+    assert read_lines(lines) == read_lines(lines) == pairs

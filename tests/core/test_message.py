@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vary_proxy.core import fieldlines
-from vary_proxy.core.message import Fields
+from vary_proxy.core.message import Fields, Request
 
 NAMES = (b"a", b"b", b"vary")
 PAIRS = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from((b"", b"x", b"y")))).map(tuple)
@@ -43,25 +42,29 @@ def test_what_is_forgotten_is_found_again():
     assert fields == Fields(((b"a", b"1"), (b"a", b"2")))
 
 
+def test_equal_fields_are_one_key_of_a_table():
+    fields = Fields(((b"a", b"1"),))
+    assert {fields: 1}[Fields(((b"a", b"1"),))] == 1
+    assert fields != ((b"a", b"1"),)
+    assert fields != Fields(((b"a", b"2"),))
+    assert repr(fields) == "Fields(((b'a', b'1'),))"
+
+
 @pytest.mark.parametrize(
-    "line", [b"", b"a", b" a: 1", b"a : 1", b"a: 1\n", b"a: \0", b": 1", b"a\r: 1"]
+    ("ask", "answer"),
+    [
+        (lambda fields: fields.without({b"a"}).items, ((b"b", b"2"),)),
+        (lambda fields: fields.lacks(frozenset((b"a",))), False),
+        (lambda fields: fields.names(), {b"a", b"b"}),
+        (lambda fields: fields.shape(), (b"a", b"b")),
+        (lambda fields: fields.replaced(b"a", b"0").items, ((b"a", b"0"), (b"b", b"2"))),
+    ],
 )
-def test_a_line_that_is_none_is_none_each_time(line):
-    assert fieldlines.read_lines([b"b: 1", line]) is None
-    assert fieldlines.read_lines([b"b: 1", line]) is None
+def test_the_first_question_is_answered_like_any_other(ask, answer):
+    assert ask(Fields(((b"a", b"1"), (b"b", b"2"), (b"a", b"3")))) == answer
 
 
-def test_lines_are_read_alike_when_known_and_when_not():
-    lines = [b"Host:  h ", b"X-Y:", b"x-y:\tz\t"]
-    read = [(b"host", b"h"), (b"x-y", b""), (b"x-y", b"z")]
-    assert fieldlines.read_lines(lines) == fieldlines.read_lines(lines) == read
-
-
-def test_what_is_remembered_is_bounded_and_holds_no_credentials(monkeypatch):
-    monkeypatch.setattr(fieldlines, "_known", known := {})
-    for number in range(fieldlines.MOST + 10):
-        fieldlines.read_lines([b"n: %d" % number])
-    assert len(known) <= fieldlines.MOST
-    known.clear()
-    fieldlines.read_lines([b"Authorization: Basic x", b"Cookie: a=b", b"l: " + b"x" * 300])
-    assert not known
+def test_a_request_at_another_address_is_the_same_but_for_that():
+    asked = Request(b"PUT", b"/a", Fields(((b"a", b"1"),)), b"http", b"a", (1, 0), "::1", True, 3)
+    there = asked.to(b"https", b"b", b"/b", Fields())
+    assert there == Request(b"PUT", b"/b", Fields(), b"https", b"b", (1, 0), "::1", True, 3)

@@ -24,19 +24,12 @@ from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginKey
 from vary_proxy.core.values import immutable
 
 __all__ = (
-    "FAMILY", "Applied", "CorsPolicy", "Kind", "PolicyError", "Verdict", "apply", "blocked",
+    "Applied", "CorsPolicy", "Kind", "PolicyError", "Verdict", "apply", "blocked",
     "compile_policy", "family_verdict", "key_value", "reply_fields", "verdict", "verdict_of",
     "without_family",
 )  # fmt: skip
 
 _PREFIX = b"access-control-"
-FAMILY = frozenset(
-    _PREFIX + name
-    for name in (
-        b"allow-origin", b"allow-credentials", b"allow-methods", b"allow-headers",
-        b"expose-headers", b"max-age", b"allow-private-network",
-    )
-)  # fmt: skip
 
 
 def verdict(policy: CorsPolicy, origin: bytes | None, lines: int = 1) -> Verdict:
@@ -60,7 +53,7 @@ def verdict(policy: CorsPolicy, origin: bytes | None, lines: int = 1) -> Verdict
 def verdict_of(policy: CorsPolicy, request: Request) -> Verdict:
     """What *policy* makes of *request*."""
     lines = request.fields.lines(b"origin")
-    return verdict(policy, lines[0] if lines else None, len(lines) or 1)
+    return verdict(policy, lines[0] if lines else None, len(lines))
 
 
 def reply_fields(policy: CorsPolicy, judged: Verdict) -> tuple[Pair, ...]:
@@ -106,10 +99,10 @@ def _filled(fields: Fields, judged: Verdict, request: Request) -> Applied:
     # The origin was shown ``Origin``, and gave its word here or may give it elsewhere:
     # even a constant policy makes no constant answer.
     if len(fields.lines(ALLOW_ORIGIN)) == 1:
-        rest = tuple(pair for pair in judged.fields if pair[0] in _STATIC and pair[0] not in fields)
+        rest = [pair for pair in judged.fields if pair[0] in _STATIC and pair[0] not in fields]
         return Applied(fields.plus(rest), _ORIGIN, family_verdict(fields, request))
     present = fields.names() & _STATIC
-    ours = tuple(pair for pair in judged.fields if pair[0] not in present)
+    ours = [pair for pair in judged.fields if pair[0] not in present]
     return Applied(without_family(fields).plus(ours), _ORIGIN, judged)
 
 
@@ -136,7 +129,7 @@ def family_verdict(fields: Fields, request: Request) -> Verdict:
     credentials = b"cookie" in request.fields
     if value == b"*" and not credentials:
         return Verdict(Kind.ALLOWED)
-    if value is None or value != origin:
+    if value != origin:
         return Verdict(Kind.REFUSED, "credentials" if value == b"*" else _reason(origin))
     trusted = fields.combined(b"access-control-allow-credentials") == b"true"
     return Verdict(Kind.ALLOWED) if trusted or not credentials else _NO_CREDENTIALS

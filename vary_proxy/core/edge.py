@@ -87,15 +87,15 @@ def declaring(fields: Fields, names: tuple[bytes, ...]) -> Fields:
 
 @lru_cache(maxsize=512)  # once per way of saying Vary: 0.6 of the time of a reply
 def _line(said: tuple[bytes, ...], names: tuple[bytes, ...]) -> bytes | None:
-    """One line with the names *said* and *names*; None where nothing is to be changed."""
+    """One line with the names *said* and *names*; None where ``*`` was said, or nothing is."""
     whole = Fields(tuple((b"vary", line) for line in said))
-    return vary.effective(whole, VaryPolicy(names=names), b"GET").line if names else None
+    return vary.effective(whole, VaryPolicy(names=names), b"GET").line
 
 
 def _without_names(fields: Fields, names: frozenset[bytes]) -> Fields:
     """*fields* whose Vary lacks *names*; one that has none of them, or ``*``, stays as it is."""
     said = vary.effective(fields, VaryPolicy(names=()), b"GET")
-    if said.star or names.isdisjoint(said.names):
+    if names.isdisjoint(said.names):
         return fields
     listed = (said.line or b"").split(b", ")
     kept = b", ".join(name for name in listed if name.lower() not in names)

@@ -91,7 +91,7 @@ _OF_SIGNATURES = (b"x-amz-", b"x-goog-", b"signature=", b"awsaccesskeyid=", b"ex
 
 
 def select(
-    names: Iterable[bytes], fields: Fields, origin_value: bytes | None, *, exact_origin: bool
+    names: tuple[bytes, ...], fields: Fields, origin_value: bytes | None, *, exact_origin: bool
 ) -> Selecting:
     """The normalised value that *fields* have for each name, None where absent (§4.1).
 
@@ -99,9 +99,7 @@ def select(
     exact value (*exact_origin* False).
     """
     found: list[tuple[bytes, bytes | None]] = []
-    for name in (
-        _ordered(names) if isinstance(names, tuple) and len(names) <= 32 else sorted(set(names))
-    ):
+    for name in (_ordered if len(names) <= 32 else _ordered.__wrapped__)(names):
         if name == b"origin" and not exact_origin:
             found.append((name, origin_value))
             continue
