@@ -12,6 +12,8 @@ local method = os.getenv("BENCH_METHOD")
 local origins = tonumber(os.getenv("BENCH_ORIGINS"))
 local always = os.getenv("BENCH_ORIGIN_ALWAYS") == "1"
 local extra = os.getenv("BENCH_FIELDS")
+local closing = os.getenv("BENCH_CLOSING") == "1" -- as nginx asks where nobody told it otherwise
+local version = closing and "1.0" or "1.1"
 local run = os.getenv("BENCH_RUN") -- tells the targets of one run from another's
 
 local befores, rests, fixed = {}, {}, {}
@@ -34,7 +36,7 @@ local function fields()
    local crossing = always or math.random() < 0.5
    local lines = {
       "Host: " .. wrk.host .. ":" .. wrk.port,
-      "Connection: keep-alive",
+      "Connection: " .. (closing and "close" or "keep-alive"),
       "User-Agent: " .. name,
       "Accept: image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8",
    }
@@ -61,7 +63,7 @@ end
 function init(args)
    math.randomseed(tonumber(os.getenv("BENCH_SEED")))
    for number = 1, HEADS do
-      local rest = " HTTP/1.1\r\n" .. fields()
+      local rest = " HTTP/" .. version .. "\r\n" .. fields()
       rests[number] = rest
       fixed[number] = method .. " " .. path .. math.random(objects) .. rest
    end

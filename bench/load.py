@@ -103,6 +103,7 @@ def _environment(scenario: Scenario, origin: Process) -> dict[str, str]:
         "BENCH_METHOD": scenario.method,
         "BENCH_ORIGINS": str(scenario.origins),
         "BENCH_ORIGIN_ALWAYS": "1" if scenario.origin_always else "0",
+        "BENCH_CLOSING": "1" if scenario.closing else "0",
         "BENCH_FIELDS": _fields(scenario, origin),
         "BENCH_RUN": f"{time.time_ns():x}",
         "BENCH_SEED": SEED,

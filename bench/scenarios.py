@@ -30,6 +30,7 @@ class Scenario:
     connections: int = 64
     status: int = 200
     crowd: bool = False  # asked by bench/crowd.py, not by wrk
+    closing: bool = False  # one request on a connection, by HTTP/1.0
     logged: bool = False  # asks the servers that write an access log
     targets: Mapping[str, float] = field(default_factory=dict)
     beside: str = ""  # the scenario of our own that ``targets["itself"]`` is about
@@ -89,6 +90,7 @@ SCENARIOS = (
         "hits of 200 browsers, 10 000 objects, 10 requests a connection",
         crowd=True,
     ),
+    Scenario("closing", "hit, 1 KiB, HTTP/1.0 with Connection: close", closing=True),
     Scenario("connections", "hit, 1 KiB, 256 connections", connections=256),
     Scenario("logged", "hit, 1 KiB, JSON access log", logged=True, targets={"nginx": 1.2}),
     Scenario("pass", "uncacheable, 1 KiB, passed", "/pass/"),

@@ -18,7 +18,7 @@ from vary_proxy.core.message import Buffer, Fields, Request
 from vary_proxy.core.wire import HeadLimits
 from vary_proxy.hot import WITH_COOKIE, Hot
 from vary_proxy.hotanswers import Line
-from vary_proxy.hotlines import CROWDED, MOST_FIELDS, Blocks, Lines, read
+from vary_proxy.hotlines import CLOSE, CROWDED, MOST_FIELDS, Blocks, Lines, read
 from vary_proxy.hotviews import LARGEST, Form, Shot, Shots, Views
 from vary_proxy.observation.observing import Observers
 
@@ -27,7 +27,9 @@ _MOST_AT_ONCE = 64 * 1024  # bytes of answers to one packet of pipelined request
 _HEAD = 1024  # bytes that a response head counts for
 # What stands before it differs little from request to request, and what comes after it.
 _REFERER = b"\r\nReferer: "
-_ALWAYS = frozenset((b"host", b"traceparent"))  # the latter for the log
+_ALWAYS = frozenset((b"host", b"connection", b"traceparent"))  # the latter for the log
+_OLD = b" HTTP/1.0"
+_LAST, _NOT_LAST = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 _LONGEST_KEY = 1024  # of a form that is worth remembering
 _MOST_ASKED = 16  # requests remembered for one first line, as observers are told of them
 
@@ -36,6 +38,9 @@ class Out(Protocol):
     def send(self, wire: bytes) -> None: ...
 
     def write(self, buffers: Sequence[Buffer]) -> None: ...
+
+    def end(self) -> None:
+        """What was written is the last of this connection."""
 
 
 class FastLane:
@@ -65,6 +70,7 @@ class FastLane:
         self._now = 0.0
         self._longest_head, self._most_lines = _LONGEST_HEAD, MOST_FIELDS
         self._given = 0  # bytes of the last answer that was no view's
+        self._followed = False  # by more than the request that is looked at
         self._forget()
         hot.on_watch.append(self._forget)
         self.settle = self._views.settle
@@ -133,10 +139,12 @@ class FastLane:
             if end - taken > self._longest_head or end - taken == len(data):
                 break
             self._given = 0
+            self._followed = end < len(data)
             if not self.take(data[taken:end], out, scheme, client):
                 break
             given += _HEAD + max(LARGEST, self._given)
             taken = end
+        self._followed = False
         return taken
 
     def _answer(
@@ -158,13 +166,11 @@ class FastLane:
             return self._pipeline(data, out, scheme, client)
         if data.count(b"\r\n") > self._most_lines + 2:
             return 0
-        own = len(key) > _LONGEST_KEY or CROWDED in key or b"traceparent" in found
-        if not self._told.isdisjoint(found):
-            own = True
-            if not self._trusted(client):
-                for name in self._told:
-                    found.pop(name, None)
-        line = self._hot.find(scheme, found.pop(b"host"), first)
+        more = _more(first, found)
+        if more is _LAST and self._followed:
+            return 0  # it takes a while to part from who is still sending
+        own = self._tells(found, client) or bool(more) or len(key) > _LONGEST_KEY or CROWDED in key
+        line = self._hot.find(scheme, found.pop(b"host"), _as_new(first))
         if line is None:
             return 0
         if WITH_COOKIE in found and b"cookie" in line.names:
@@ -173,13 +179,24 @@ class FastLane:
         given = self._hot.answer(line, found)
         if given is None:
             return 0
-        out.write(given.buffers(origin))
-        request = _asked(line, found, origin, client)
+        out.write(given.buffers(origin, more))
+        if more is _LAST:
+            out.end()
+        request = _asked(line, first, found, origin, client)
         self._observers.tell(request, given.reply, given.length, 0.0)
         if not own:
             self._views.keep(form, line, first, found, given, request)
         self._given = given.length
         return len(data)
+
+    def _tells(self, found: dict[bytes, bytes], client: str) -> bool:
+        """Whether one proxy tells the next something in *found*; what is not believed is gone."""
+        if self._told.isdisjoint(found):
+            return b"traceparent" in found
+        if not self._trusted(client):
+            for name in self._told:
+                found.pop(name, None)
+        return True
 
     def _tell(
         self, shot: Shot, form: Form, first: bytes, origin: bytes | None, client: str
@@ -188,7 +205,7 @@ class FastLane:
         if shot.resource is None:  # one for many targets, and perhaps hosts
             found = read(b"".join(form[1:]), None) or {}
             line = self._hot.find(form[0], found.get(b"host", b""), first) or line
-        request = _asked(line, shot.found, origin, client)
+        request = _asked(line, first, shot.found, origin, client)
         self._observers.tell_each(request, shot.reply, shot.length)
 
     def _is_watched(self, name: bytes) -> bool:
@@ -211,14 +228,32 @@ def _cookie(data: bytes) -> bytes:
     return b""
 
 
-def _asked(line: Line, found: dict[bytes, bytes], origin: bytes | None, client: str) -> Request:
+def _more(first: bytes, found: dict[bytes, bytes]) -> bytes:
+    """What a reply says of the connection, if anything (RFC 9112 §9.3)."""
+    said = found.get(b"connection")
+    if said is not None and said.lower() == CLOSE:
+        return _LAST
+    if not first.endswith(_OLD):
+        return b""
+    return _LAST if said is None else _NOT_LAST
+
+
+def _as_new(first: bytes) -> bytes:
+    """The first line by which ``hot`` knows what it asks for."""
+    return first[:-1] + b"1" if first.endswith(_OLD) else first
+
+
+def _asked(
+    line: Line, first: bytes, found: dict[bytes, bytes], origin: bytes | None, client: str
+) -> Request:
     """The request as observers are told of it: with what they may look at."""
-    told = (client, origin, found.get(b"traceparent"))
+    version = (1, 0) if first.endswith(_OLD) else (1, 1)
+    told = (client, origin, found.get(b"traceparent"), version)
     request = line.asked.get(told)
     if request is None:
         pairs = ((b"origin", origin), (b"traceparent", told[2]))
         fields = Fields(tuple((name, value) for name, value in pairs if value is not None))
-        request = replace(line.request, fields=fields, version=(1, 1), client=client)
+        request = replace(line.request, fields=fields, version=version, client=client)
         if len(line.asked) >= _MOST_ASKED:
             line.asked.clear()
         line.asked[told] = request

@@ -224,7 +224,7 @@ class Hot:
 
     def _is_plain(self, request: Request) -> bool:
         named = request.fields.names()
-        if request.version != (1, 1) or request.has_body or not DECISIVE.isdisjoint(named):
+        if request.has_body or not DECISIVE.isdisjoint(named):
             return False
         if not CONDITIONS.isdisjoint(named):
             return False

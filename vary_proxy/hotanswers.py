@@ -13,6 +13,8 @@ from vary_proxy.hotheads import Edge, Head, Heads
 from vary_proxy.hotjudges import ALLOWED, Judge
 from vary_proxy.store.slot import Slot
 
+Told = tuple[str, bytes | None, bytes | None, tuple[int, int]]  # of a request, to observers
+
 
 class Answer:
     """What one set of values gets: whole, unchanged, or a single range."""
@@ -75,7 +77,7 @@ class Line:
         self.request = request
         self.judge = judge
         self.bodiless = request.method == b"HEAD"
-        self.asked: dict[tuple[str, bytes | None, bytes | None], Request] = {}  # for observers
+        self.asked: dict[Told, Request] = {}  # for observers
         self.answers: dict[tuple[bytes | None, ...], Answer | Edge] = {}
 
     def values(self, found: dict[bytes, bytes]) -> tuple[bytes | None, ...]:
@@ -107,10 +109,15 @@ class Given(NamedTuple):
     made: Head | Edge | None
     until: float
 
-    def buffers(self, origin: bytes | None) -> Sequence[Buffer]:
+    def buffers(self, origin: bytes | None, more: bytes = b"") -> Sequence[Buffer]:
+        """All of it; *more* is a line of the head that concerns this connection alone."""
         if self.after is None:
-            return (self.before, *self.chunks)
-        return (self.before, origin or b"", self.after, *self.chunks)
+            return (_plus(self.before, more), *self.chunks)
+        return (self.before, origin or b"", _plus(self.after, more), *self.chunks)
+
+
+def _plus(head: bytes, line: bytes) -> bytes:
+    return b"%b%b\r\n" % (head[:-2], line) if line else head
 
 
 def given(

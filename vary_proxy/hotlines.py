@@ -27,6 +27,7 @@ _LONGEST_LINE = 1024
 _MOST_BLOCKS = 4096
 _LONGEST_BLOCK = 2048
 _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*+")
+CLOSE = b"close"  # as Connection says it
 _MASKED = b"\rorigin"
 _ORIGIN = re.compile(rb"\rorigin:([^\r\n\x00\x01]*)")
 
@@ -39,6 +40,7 @@ _COOKIES = frozenset((b"Cookie", b"cookie"))
 _OWN = (b"\r" + WITH_COOKIE, b"\rtraceparent:")
 # Fields of which more is looked at than the characters.
 _JUDGED_BY_VALUE = frozenset((b"host", b"connection", b"cdn-loop"))
+_OPTIONS = frozenset((CLOSE, b"keep-alive"))
 
 
 class Lines(dict[bytes, bytes]):
@@ -73,7 +75,7 @@ class Lines(dict[bytes, bytes]):
         except Refused:
             return NOT_MINE
         name, value = request.fields.items[-1]
-        if name in DECISIVE or (name == b"connection" and value.lower() != b"keep-alive"):
+        if name in DECISIVE or (name == b"connection" and value.lower() not in _OPTIONS):
             return NOT_MINE
         if name == b"cdn-loop" and PSEUDONYM in value:
             return NOT_MINE  # it may be a loop

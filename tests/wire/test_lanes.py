@@ -88,6 +88,8 @@ async def _origin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 )
             if b"/empty" in head:
                 body = b""
+            if b"/big" in head:
+                body = body * 1500
             if b"/marks" in head:  # by which a head once made may know what to fill in
                 extra += b"X-Said: @age@ @ttl@ @span@ @size@ @date@\r\n"
             modified = b"yesterday" if b"/undated" in head else b"Thu, 14 Jan 2027 08:00:00 GMT"
@@ -374,6 +376,99 @@ async def test_the_fast_lane_is_taken(pair: Pair) -> None:
         await pair.both(get())  # what was learnt of it went with the variants stored since
     for request in (get(If_None_Match='"v1"'), get(Range="bytes=0-9"), get() + get() + get()):
         assert await long_ways(pair, request) == 0
+
+
+LASTS = {  # by what a client says that has nothing more to ask, or of old had not
+    "close": lambda asked: asked[:-2] + b"Connection: close\r\n\r\n",
+    "Close": lambda asked: asked[:-2] + b"connection:Close\r\n\r\n",
+    "1.0": lambda asked: asked.replace(b"HTTP/1.1", b"HTTP/1.0"),
+    "1.0 close": lambda asked: LASTS["close"](LASTS["1.0"](asked)),
+    "1.0 keep-alive": lambda asked: LASTS["1.0"](asked[:-2] + b"Connection: Keep-Alive\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("last", LASTS)
+async def test_the_last_request_of_a_connection_takes_the_fast_lane_too(
+    pair: Pair, last: str
+) -> None:
+    """As a default nginx asks, and health checks, and scripts: not one of them asks otherwise."""
+    edge = {"Origin": "https://a.example"}
+    preflight = {**edge, "Access_Control_Request_Method": "PUT"}
+    goes_on = last == "1.0 keep-alive"
+    for plain, status in (
+        (get(), b"200"),
+        (get(method="HEAD"), b"200"),
+        (get("/empty"), b"200"),
+        (get(If_None_Match='"v1"'), b"304"),
+        (get(Range="bytes=2-9"), b"206"),
+        (get("/edge/a", **edge), b"200"),
+        (get("/edge/a"), b"200"),
+        (get("/edge/p", "OPTIONS", **preflight), b"204"),
+        (get("/cookie", Cookie="a=b"), b"200"),
+    ):
+        request = LASTS[last](plain)
+        slow = [await long_ways(pair, request) for _ in range(5)]
+        assert slow[2:] == [0, 0, 0], (plain, slow)
+        pair.clock.now += 2
+        fast, full = await pair.both(request, apart=True)
+        assert fast == full
+        assert fast.startswith(b"HTTP/1.1 " + status)
+        assert fast.count(b"HTTP/1.1 ") == 1 + goes_on
+        said = b"keep-alive" if goes_on else b"close"
+        assert b"\r\nConnection: %b\r\n\r\n" % said in fast
+        assert b"chunked" not in fast
+
+
+@pytest.mark.parametrize("last", LASTS)
+async def test_nothing_behind_the_last_request_is_answered_nor_harms_what_is(
+    pair: Pair, last: str
+) -> None:
+    for _ in range(4):
+        await pair.both(get(), apart=True)
+    request = LASTS[last](get())
+    goes_on = last == "1.0 keep-alive"
+    for asked in (get() + request, request + get(), get() + request + get(), request * 3):
+        fast, full = await pair.both(asked)
+        assert fast == full
+        assert goes_on or fast.count(b"Connection: close") == 1
+        assert goes_on or fast.count(_ORIGIN_BODY) == 1 + asked.startswith(get())
+
+
+@on_both_loops
+async def test_who_reads_late_gets_all_of_the_last_answer_and_its_end() -> None:
+    pair = Pair()
+    await pair.start()
+    for _ in range(3):
+        await pair.both(get("/big"), apart=True)
+    assert await long_ways(pair, get("/big")) == 0
+    pair.apps[0].exchange.answer = None  # type: ignore[method-assign,assignment]  # not asked
+    loop, got = asyncio.get_running_loop(), []
+    for address in pair.addresses:
+        host, _, port = address.rpartition(":")
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            await loop.sock_connect(sock, (host, int(port)))
+            await loop.sock_sendall(sock, LASTS["1.0"](get("/big")))
+            for _ in range(100):
+                await asyncio.sleep(0)  # more than the sockets hold between them waits by now
+            whole = bytearray()
+            while data := await asyncio.wait_for(loop.sock_recv(sock, 65536), 10):
+                whole += data
+        got.append(bytes(whole))
+    assert got[0].count(_ORIGIN_BODY) == 1500
+    assert got[0] == got[1]
+    await pair.close()
+
+
+async def test_observers_are_told_by_which_version_was_asked(pair: Pair) -> None:
+    told: list[tuple[int, int]] = []
+    pair.apps[0].observers.append(lambda request, *_: told.append(request.version))
+    for request in (get(), LASTS["1.0"](get()), LASTS["close"](get())):
+        for _ in range(4):
+            await pair.both(request, apart=True)
+    asked = [told[at] for at in range(len(told)) if told[at] != (1, 1)]
+    assert asked == [(1, 0)] * 4
 
 
 async def test_what_may_be_a_loop_goes_the_long_way(pair: Pair) -> None:

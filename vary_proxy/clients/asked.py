@@ -187,6 +187,21 @@ class Asked:
         return reply
 
 
+class Last(Asked):
+    """Of a connection: one that the fast lane has answered, and whose answer is on its way."""
+
+    __slots__ = ()
+
+    def __init__(self, wire: Wire, options: ServerOptions) -> None:
+        super().__init__(wire, options, Request(b"", b""), None, EMPTY_PAYLOAD)
+
+    async def answer(
+        self, handler: Handler, may_persist: Callable[[], bool], observe: Observer | None
+    ) -> None:
+        with contextlib.suppress(ConnectionError):
+            await self.wire.drain()
+
+
 def _is_cancelled() -> bool:
     """Whether this task is to end; a CancelledError may also come from work it waited for."""
     task = asyncio.current_task()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from vary_proxy.clients.asked import Asked
+from vary_proxy.clients.asked import Asked, Last
 from vary_proxy.clients.ending import LINGER, cut, end_sending
 from vary_proxy.clients.intake import AHEAD, NO_PARSER, Intake
 from vary_proxy.clients.sending import straight
@@ -169,7 +169,9 @@ class Connection(RequestHandler):
     def take(self, head: Head | None, payload: StreamReader, refused: Refused | None) -> None:
         request = Request(b"", b"", client=self._client) if head is None else head.request
         self._stop_head_timer()
-        asked = Asked(self, self._options, request, head, payload, refused)
+        self._hand_over(Asked(self, self._options, request, head, payload, refused))
+
+    def _hand_over(self, asked: Asked) -> None:
         self._messages.append(cast(Any, asked))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -197,10 +199,7 @@ class Connection(RequestHandler):
     # Answering
 
     async def start(self) -> None:
-        """Answer one request after the other; aiohttp runs this as the connection's task.
-
-        In place of aiohttp's own loop, which spends a task and a writer on every request.
-        """
+        """Answer one request after the other: the connection's task, in place of aiohttp's own."""
         hub = self._hub
         while not self._force_close:
             if not self._messages:
@@ -279,6 +278,14 @@ class Connection(RequestHandler):
             wire = straight(self._fd, wire)
         if wire:
             transport.write(wire)
+
+    def end(self) -> None:
+        """What the fast lane wrote is the last: a client that is still reading may go on."""
+        if self._unsent():
+            self._intake.skip()
+            self._hand_over(Last(self, self._options))
+        else:
+            self.force_close()
 
     async def drain(self) -> None:
         if self._paused:
