@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,10 +204,8 @@ def test_a_pipe_that_nobody_reads_delays_no_request(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(accesslog, "_MOST_WAITING", 1000)
     reading, writing = os.pipe()
     log = AccessLog("json", LogFile(f"/dev/fd/{writing}"))
-    began = time.monotonic()
-    for _ in range(20_000):
+    for _ in range(20_000):  # were one of them delayed, it would be for ever
         log(request(), reply(), 1, 0.0)
-    assert time.monotonic() - began < 5
     soon(lambda: log.lost > 10_000)
     os.close(reading)
     os.close(writing)

@@ -284,6 +284,7 @@ async def test_an_aiocache_cache_in_memory_will_do(opened: Opened) -> None:
     assert await body_of(store, KEY, published) == body
 
 
+@pytest.mark.filterwarnings("ignore:Call to deprecated .*:DeprecationWarning:aiocache")
 async def test_aiocaches_own_redis_cache_will_do(opened: Opened, redis_server: RedisServer) -> None:
     options = {"endpoint": "127.0.0.1", "port": str(redis_server.port)}
     store = opened("aiocache", backend="aiocache.RedisCache", options=options)
