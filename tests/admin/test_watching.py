@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import json
 import os
 import pty
@@ -25,7 +26,7 @@ from aiohttp import web
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
 from tests.lifecycle.command import Command, get, letters
 from tests.ports import free_port
-from vary_proxy.cli import panel, status
+from vary_proxy.cli import panel, tail, status
 from vary_proxy.core.message import Fields, Record, Reply, Request
 from vary_proxy.observation import tailing
 from vary_proxy.observation.tailing import Feeds, Question, Wanted
@@ -340,6 +341,23 @@ async def test_top_says_first_that_an_origin_fails(
     assert "CORS blocks" not in out  # nobody has judged who asks
 
 
+@pytest.mark.parametrize(("said", "coloured"), [("", True), ("1", False)])
+def test_tail_is_coloured_for_terminals_that_want_it(
+    said: str, coloured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    line = {"time": "2026-11-22T11:36:03.735Z", "status": 200, "seconds": 0, "cache": "hit",
+            "method": "GET", "host": "a", "path": "/", "rule": "", "cors_reason": "origin"}  # fmt: skip
+    monkeypatch.setenv("NO_COLOR", said)
+    monkeypatch.setattr(sys, "stdout", out := Terminal())
+    tail._tell(json.dumps(line), as_json=False)
+    assert ("\x1b" in out.getvalue()) is coloured
+    assert "CORS: origin" in out.getvalue()
+
+
 def test_the_picture_fits_the_terminal() -> None:
     quantiles = {"count": 0, "p50": None, "p95": None, "p99": None}
     told = {
@@ -357,3 +375,36 @@ def test_the_picture_fits_the_terminal() -> None:
     assert "up 1d 1h" in made[0]
     assert "THE LAST CONFIGURATION WAS REFUSED" in made[0]
     assert any("1.0 TiB" in text for text in made)
+
+
+def test_a_narrow_picture_leaves_out_columns_and_never_a_part_of_a_number() -> None:
+    quantiles = {"count": 9, "p50": 0.01234, "p95": 0.02, "p99": 0.1234}
+    origin = "https://a-site-with-a-long-name.example"
+    told = {
+        "version": "1", "state": "ready", "workers": 1, "uptime": 90061, "reloaded": True,
+        "now": 100.0, "history": [[99, 10, 5, 3, 0, 5, 0.1, 2048]],
+        "blocked": [{"origin": origin, "count": 123456, "reason": "origin", "rule": "canvas"}],
+        "cors": [{"decision": "refused", "count": 7}],
+        "totals": {"requests": 10, "from_cache": 5, "origin_requests": 5, "bytes": 2048,
+                   "errors": 3},
+        "latency": {"cache": quantiles, "origin": quantiles},
+        "rules": [{"rule": "a-rule-with-a-name", "requests": 123456, "from_cache": 5, "blocked": 7,
+                   "latency": quantiles}],
+        "origins": [{"origin": "media", "url": "http://10.0.0.1", "requests": 123456, "failed": 77,
+                     "latency": quantiles}],
+        "store": {"type": "memory", "stored_responses": 0, "resources": 0, "bytes": 0,
+                  "max": 1 << 40, "evictions": 0},
+    }  # fmt: skip
+    for width in range(40, 120):
+        made = [text for _, text in panel.lines(told, "here", width)]
+        assert all(len(text) <= width for text in made)
+        whole = "\n".join(made)
+        assert whole.count("123456") == 3
+        for number, part in (
+            (" 12.3 ms", r" 12\.?3?$"),
+            (" 123 ms", r" 123$"),
+            (" 77", "media.* 7$"),
+        ):
+            assert number in whole or not re.search(part, whole, re.M), width
+        assert f"  {origin[:20]}" in whole
+        assert "origins that have failed: media" in " ".join(whole.split())

@@ -5,6 +5,7 @@ Lines are pairs of a style and a text, so that the same ones serve a terminal an
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,20 +20,17 @@ _HEADING = "bold"
 def lines(told: dict[str, Any], where: str, width: int) -> list[Line]:
     """All of it, the most telling first; *width* in columns."""
     recent = _recent(told)
-    name = max(12, min(38, width - 54))  # columns of what a row is named by
     made: list[Line] = [
         (_HEADING, _headline(told, where)),
-        ("", _sentence(told, recent)),
-        *_failing(told, recent),
-        *_who(told),
+        *_wrapped([("", _sentence(told, recent)), *_failing(told, recent), *_who(told)], width),
         ("", ""),
-        *_rates(told, recent, width),
+        *_wrapped(_rates(told, recent, width), width),
         ("", ""),
-        *_blocked(told, name),
-        *_cors(told),
-        *_rules(told, name),
-        *_origins(told, name),
-        *_store(told),
+        *_blocked(told, width),
+        *_wrapped(_cors(told), width),
+        *_rules(told, width),
+        *_origins(told, width),
+        *_wrapped(_store(told), width),
     ]
     return [(style, text[:width]) for style, text in made]
 
@@ -115,18 +113,14 @@ def _rates(told: dict[str, Any], recent: _Recent, width: int) -> list[Line]:
     ]  # fmt: skip
 
 
-def _blocked(told: dict[str, Any], name: int) -> list[Line]:
+def _blocked(told: dict[str, Any], width: int) -> list[Line]:
     if not told["blocked"]:
         return []
-    found = [(_HEADING, f"  {'BLOCKED BY CORS':<{name}} {'times':>10}  {'reason':<14}  rule")]
-    found += [
-        (
-            "red",
-            f"  {harmless(one['origin'] or '(none)')[:name]:<{name}} {one['count']:>10}  "
-            f"{one['reason'][:14]:<14}  {one['rule'][:18]}",
-        )
-        for one in told["blocked"][:6]
-    ]
+    head = _row(width, "BLOCKED BY CORS", ("times", 9), ("reason", -14), ("rule", -18))
+    found = [(_HEADING, head)]
+    for one in told["blocked"][:6]:
+        cells = (str(one["count"]), 9), (one["reason"], -14), (one["rule"], -18)
+        found.append(("red", _row(width, harmless(one["origin"] or "(none)"), *cells)))
     return [*found, ("", "")]
 
 
@@ -140,33 +134,33 @@ def _cors(told: dict[str, Any]) -> list[Line]:
     return [("", f"CORS       {said}"), ("", "")]
 
 
-def _rules(told: dict[str, Any], name: int) -> list[Line]:
-    columns = (("requests", 10), ("hits", 7), ("blocked", 7), ("p50", 9), ("p99", 9))
-    found = [_table_head("RULE", name, *columns)]
-    busiest = sorted(told["rules"], key=lambda one: -one["requests"])
-    found += [
-        (
-            "",
-            f"  {one['rule'][:name]:<{name}} {one['requests']:>10}  "
-            f"{share(one['from_cache'], one['requests']):>7}  {one['blocked']:>7}  "
-            f"{ms(one['latency']['p50']):>9}  {ms(one['latency']['p99']):>9}",
+def _rules(told: dict[str, Any], width: int) -> list[Line]:
+    columns = (("requests", 9), ("hits", 7), ("blocked", 7), ("p50", 9), ("p99", 9))
+    found = [(_HEADING, _row(width, "RULE", *columns))]
+    for one in sorted(told["rules"], key=lambda one: -one["requests"])[:12]:
+        cells = (
+            (str(one["requests"]), 9),
+            (share(one["from_cache"], one["requests"]), 7),
+            (str(one["blocked"]), 7),
+            (ms(one["latency"]["p50"]), 9),
+            (ms(one["latency"]["p99"]), 9),
         )
-        for one in busiest[:12]
-    ]
+        found.append(("", _row(width, one["rule"], *cells)))
     return [*found, ("", "")]
 
 
-def _origins(told: dict[str, Any], name: int) -> list[Line]:
-    columns = (("asked", 10), ("", 7), ("failed", 7), ("p50", 9), ("p99", 9))
-    found = [_table_head("ORIGIN", name, *columns)]
-    found += [
-        (
-            "yellow" if one["failed"] else "",
-            f"  {(one['origin'] + '  ' + one['url'])[:name]:<{name}} {one['requests']:>10}  "
-            f"{one['failed']:>16}  {ms(one['latency']['p50']):>9}  {ms(one['latency']['p99']):>9}",
+def _origins(told: dict[str, Any], width: int) -> list[Line]:
+    columns = (("asked", 9), ("failed", 16), ("p50", 9), ("p99", 9))
+    found = [(_HEADING, _row(width, "ORIGIN", *columns))]
+    for one in told["origins"]:
+        cells = (
+            (str(one["requests"]), 9),
+            (str(one["failed"]), 16),
+            (ms(one["latency"]["p50"]), 9),
+            (ms(one["latency"]["p99"]), 9),
         )
-        for one in told["origins"]
-    ]
+        style = "yellow" if one["failed"] else ""
+        found.append((style, _row(width, f"{one['origin']}  {one['url']}", *cells)))
     return [*found, ("", "")]
 
 
@@ -183,9 +177,27 @@ def _store(told: dict[str, Any]) -> list[Line]:
     ]
 
 
-def _table_head(first: str, width: int, *columns: tuple[str, int]) -> Line:
-    rest = "  ".join(f"{name:>{size}}" for name, size in columns)
-    return _HEADING, f"  {first:<{width}} {rest}"
+def _row(width: int, name: str, *cells: tuple[str, int]) -> str:
+    """A line of a table; *cells* are texts and their columns, below 0 to the left.
+
+    What does not fit is left out whole: half a number would be another one.
+    """
+    columns = max(20, min(38, width - 54))
+    line = f"  {name[:columns]:<{columns}}"
+    for text, size in cells:
+        cell = f"  {text:>{size}}" if size > 0 else f"  {text[:-size]:<{-size}}"
+        if len(line) + len(cell.rstrip()) > width:
+            break
+        line += cell
+    return line
+
+
+def _wrapped(lines: Sequence[Line], width: int) -> list[Line]:
+    return [
+        (style, part)
+        for style, text in lines
+        for part in textwrap.wrap(text, max(20, width), subsequent_indent="  ") or [""]
+    ]
 
 
 def _spark(values: Sequence[int]) -> str:

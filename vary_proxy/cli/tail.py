@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -71,7 +72,7 @@ def _tell(line: str, as_json: bool) -> None:
     if as_json:
         click.echo(line)
     elif "status" in told:
-        click.echo(_shown(told))
+        click.echo(_shown(told), color=False if os.environ.get("NO_COLOR") else None)
 
 
 def _shown(told: dict[str, Any]) -> str:
