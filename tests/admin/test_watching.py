@@ -26,7 +26,7 @@ from aiohttp import web
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
 from tests.lifecycle.command import Command, get, letters
 from tests.ports import free_port
-from vary_proxy.cli import panel, tail, status
+from vary_proxy.cli import panel, status, tail
 from vary_proxy.core.message import Fields, Record, Reply, Request
 from vary_proxy.observation import tailing
 from vary_proxy.observation.tailing import Feeds, Question, Wanted
@@ -349,8 +349,17 @@ def test_tail_is_coloured_for_terminals_that_want_it(
         def isatty(self) -> bool:
             return True
 
-    line = {"time": "2026-11-22T11:36:03.735Z", "status": 200, "seconds": 0, "cache": "hit",
-            "method": "GET", "host": "a", "path": "/", "rule": "", "cors_reason": "origin"}  # fmt: skip
+    line = {
+        "time": "2026-11-22T11:36:03.735Z",
+        "status": 200,
+        "seconds": 0,
+        "cache": "hit",
+        "method": "GET",
+        "host": "a",
+        "path": "/",
+        "rule": "",
+        "cors_reason": "origin",
+    }
     monkeypatch.setenv("NO_COLOR", said)
     monkeypatch.setattr(sys, "stdout", out := Terminal())
     tail._tell(json.dumps(line), as_json=False)
