@@ -281,9 +281,10 @@ class App:
 
     def _purged_elsewhere(self, key: bytes | None) -> None:
         """Who asks from now on joins nothing that was asked for before."""
-        flights = self.exchange.flights
-        for one in flights.keys() if key is None else (key,):
-            flights.ground(one)
+        if key is None:
+            self.exchange.forget(lambda _: True)
+        else:
+            self.exchange.forget_one(key)
 
     def _believes(self, client: str) -> bool:
         return self.trusted(client)  # a reload puts another in its place

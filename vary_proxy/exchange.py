@@ -271,6 +271,11 @@ class Exchange:
             self._flights.ground(key)
         self._kept.forget(matches)
 
+    def forget_one(self, key: bytes) -> None:
+        """As ``forget``, of one primary key, which may have changed or have been purged."""
+        self._flights.ground(key)
+        self._kept.drop(key)
+
     # ── when there is nothing better ──────────────────────────────────────────────────
 
     async def _failed(

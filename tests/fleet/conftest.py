@@ -129,12 +129,12 @@ def apps() -> list[App]:
 
 @pytest.fixture
 async def start(origin: Origin, redis: RedisServer, apps: list[App]) -> AsyncIterator[Starter]:
-    """Starts a proxy; its URL. ``store`` and ``timeout`` are as for ``text``."""
+    """Starts a proxy; its URL. *more* of its configuration; ``store`` and ``timeout`` as above."""
     async with AsyncExitStack() as stack:
 
-        async def one(**store: str) -> str:
+        async def one(more: str = "", **store: str) -> str:
             first = 'version: 1\nlisten: [{address: "127.0.0.1:0"}]\n'
-            said = text(origin, redis, first, **store)
+            said = text(origin, redis, first + more, **store)
             app = App(config.loads(said.encode(), "fleet.yaml", (), {}))
             apps.append(app)
             stack.push_async_callback(app.close)

@@ -144,6 +144,11 @@ class Kept:
         for key in filter(matches, tuple(self._urls)):
             self._forget(key)
 
+    def drop(self, key: bytes) -> None:
+        """Drop what is kept for this one."""
+        if key in self._urls:
+            self._forget(key)
+
     def _put(self, key: bytes, selecting: Selecting, kept: _Kept) -> None:
         if selecting in self._urls.get(key, ()):
             self._drop(key, selecting)
