@@ -5,15 +5,19 @@ These are no promises. They show where the operator, or the origin, has to say s
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import pytest
+import trustme
 
 from tests.hold.worlds import Asked, Front, Origin, front, get, said
 from tests.store.servers import RedisServer
+from vary_proxy.clients.certificates import Certificate
 
 ON_EACH_STORE = pytest.mark.usefixtures("each_store")
 LANES = pytest.mark.parametrize("fast", [True, False], ids=["fast lane", "long way"])
 FRESH = b"Cache-Control: max-age=600"
-PUBLIC = b"Cache-Control: public, max-age=600"
 ALICE, BOB = b"Cookie: user=alice", b"Cookie: user=bob"
 
 
@@ -43,15 +47,20 @@ async def test_without_the_origins_word_a_response_is_for_everybody(fast: bool) 
 
 @ON_EACH_STORE
 @LANES
-async def test_an_origin_that_says_public_has_published_it(fast: bool) -> None:
+@pytest.mark.parametrize("word", [b"public", b"s-maxage=600", b"must-revalidate"])
+async def test_an_origin_that_shares_what_is_personal_has_published_it(
+    word: bytes, fast: bool
+) -> None:
     def respond(asked: Asked) -> bytes:
         who = asked.get(b"authorization") or b"nobody"
-        return said(b"for " + who, PUBLIC, b"Set-Cookie: id=" + who)
+        shares = [b"Set-Cookie: id=" + who] if word == b"public" else []
+        return said(b"for " + who, FRESH + b", " + word, *shares)
 
     async with front(respond, fast=fast) as edge:
         lines = ((b"Authorization: Basic a",), (b"Authorization: Basic b",), ())
         assert await bodies(edge, *lines) == [b"for Basic a"] * 3
-        assert (await edge.get())["set-cookie"] == "id=Basic a"
+        if word == b"public":
+            assert (await edge.get())["set-cookie"] == "id=Basic a"
 
 
 @ON_EACH_STORE
@@ -119,6 +128,21 @@ async def test_the_origin_still_sees_a_parameter_that_is_left_out_of_the_key(fas
             assert (await edge.get(target)).body == b"/?utm_x=evil"
 
 
+@ON_EACH_STORE
+@LANES
+@pytest.mark.parametrize("ttl", ["1h", "origin"])
+async def test_a_rule_that_replaces_lifetimes_replaces_these_too(ttl: str, fast: bool) -> None:
+    rules = f"rules: [{{cache: {{ttl: {ttl}}}}}]"
+    for control in (b"no-cache", b"max-age=0, must-revalidate"):
+        word = said(b"ok", b"Cache-Control: " + control)
+        async with front(lambda asked, word=word: word, fast=fast, rules=rules) as edge:
+            await edge.primed()
+            edge.clock.now += 60
+            asked = len(edge.origin.asked)
+            assert (await edge.get()).status == 200
+            assert len(edge.origin.asked) == asked + (ttl == "origin")
+
+
 @LANES
 async def test_what_is_written_to_the_store_with_care_is_served(
     fast: bool, redis_server: RedisServer
@@ -138,6 +162,14 @@ async def test_what_is_written_to_the_store_with_care_is_served(
             assert (await edge.get(b"/another")).body == b"good"
     finally:
         await origin.stop()
+
+
+def test_no_client_is_asked_for_a_certificate(tmp_path: Path) -> None:
+    made = trustme.CA().issue_cert("front.example")
+    made.private_key_pem.write_to_path(tmp_path / "key.pem")
+    made.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    context = Certificate(tmp_path / "cert.pem", tmp_path / "key.pem").context
+    assert context.verify_mode is ssl.CERT_NONE
 
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"

@@ -110,6 +110,31 @@ async def test_what_is_one_clients_is_his_alone_while_others_wait(
 
 
 @LANES
+@pytest.mark.parametrize(
+    "field",
+    [
+        pytest.param(b"Cache-Control: private", id="private"),
+        pytest.param(b"Cache-Control: no-store", id="no-store"),
+        pytest.param(b"Cache-Control: max-age=60, s-maxage=60", id="Set-Cookie"),
+        pytest.param(b"Vary: *", id="Vary *"),
+        pytest.param(b"X-Nothing: said", id="Authorization"),
+    ],
+)
+async def test_no_lifetime_of_a_rule_shares_what_is_private(
+    field: bytes, fast: bool, request: pytest.FixtureRequest
+) -> None:
+    name = request.node.callspec.id
+    fields = (field, b"Set-Cookie: id=1") if "Set-Cookie" in name else (field,)
+    who = b"Authorization: " if "Authorization" in name else b"Cookie: "
+    for ttl in ("1h", '{default: 1h, "200": 1h}'):
+        rules = f"rules: [{{cache: {{ttl: {ttl}}}}}]"
+        async with front(_personal(*fields), fast=fast, rules=rules) as edge:  # type: ignore[arg-type]
+            for client in (b"a=1", b"b=2", b"a=1", b"b=2"):
+                assert (await edge.get(b"/", who + client)).body == b"for " + client
+                await edge.settle()
+
+
+@LANES
 @pytest.mark.parametrize("method", [b"GET", b"POST", b"PUT", b"PATCH", b"QUERY"])
 async def test_the_answer_to_a_body_is_no_other_clients(method: bytes, fast: bool) -> None:
     async with front(lambda asked: said(b"for " + asked.body, FRESH), fast=fast) as edge:
@@ -251,6 +276,9 @@ async def test_a_pattern_matches_the_whole_value(fast: bool) -> None:
             assert answer.has("access-control-allow-origin")
 
 
+STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "300"))
+
+
 def reflecting(asked: Asked) -> bytes:
     """As S3 does: CORS fields for whoever sends an Origin, and a validator."""
     origin = asked.get(b"origin")
@@ -263,16 +291,13 @@ def reflecting(asked: Asked) -> bytes:
     return said((b"content of " + asked.target).ljust(LARGE), *lines)
 
 
-LARGE = 64_000  # bytes: 300 of them would fill the memory tier, and drive out what is there
+LARGE = 64_000 * 300 // STRANGERS  # bytes: all of them would fill the memory tier
 
 
 def _used(server: RedisServer) -> int:
     """Bytes of memory that *server* has in use."""
     with Redis.from_url(server.url) as direct:
         return int(direct.info("memory")["used_memory"])
-
-
-STRANGERS = int(os.environ.get("VARY_PROXY_HOLD_ORIGINS", "300"))
 
 
 @LANES

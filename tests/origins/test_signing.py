@@ -316,6 +316,23 @@ async def test_an_answer_to_the_clients_own_signature_is_nobody_elses() -> None:
     assert ours.head.fields.combined(b"cache-control") == b"public, max-age=60"
 
 
+async def test_without_valid_keys_nothing_is_sent() -> None:
+    """But what would go unsigned, or bears a signature of the client's own."""
+
+    async def keys() -> Keys:
+        raise OriginFailure("proxy_configuration_error", "no valid credentials", status=502)
+
+    origin = Scripted(Answer(200, b""))
+    signing = Signing(origin, PATH, signer("eu-central-1"), keys)
+    for method in (b"GET", b"HEAD"):
+        with pytest.raises(OriginFailure, match="no valid credentials"):
+            await signing.fetch(get(b"/a", method=method))
+    assert origin.asked == []
+    for theirs in (get(b"/"), get(b"/a?X-Amz-Signature=f"), get(b"/a", method=b"PUT")):
+        await signing.fetch(theirs)
+    assert len(origin.asked) == 3
+
+
 class Expiring:
     """Credentials as botocore holds them, of which every look gives the next."""
 
