@@ -22,6 +22,11 @@ def refused(**given: Any) -> PolicyError:
         ("https://a.example/", "ends with a slash", "write https://a.example"),
         ("https://a.example/app", "has a path", "write https://a.example"),
         ("https://a.example?x", "has a path", "write https://a.example"),
+        ("https://a.example#x", "has a path", "write https://a.example"),
+        ("https://a.example/b/", "has a path", "write https://a.example"),
+        ("https://a.example//", "has a path", "write https://a.example"),
+        (" https://a.example", "is not an origin", "write https://a.example"),
+        ("APP+x.y-1://a.example", "not in lower case", "write app+x.y-1://a.example"),
         ("https://A.Example", "not in lower case", "write https://a.example"),
         ("HTTPS://a.example", "not in lower case", "write https://a.example"),
         ("https://a.example:443", "the default port", "write https://a.example"),
@@ -50,6 +55,10 @@ def refused(**given: Any) -> PolicyError:
         ("https://*.a.example:443", "the default port", "write https://*.a.example"),
         ("https://*.com", "everybody who has a name under .com", "https://*.example.com"),
         ("https://*.10.0.0.1", "before an address", "write https://10.0.0.1"),
+        ("https://*.10.0.0.1.:8080", "before an address", "write https://10.0.0.1.:8080"),
+        ("https://*.[::1]", "before an address", "write https://[::1]"),
+        ("https://*.com.", "everybody who has a name under .com", "https://*.example.com"),
+        ("https://*.bücher.example", "not in ASCII", "write https://*.xn--bcher-kva.example"),
     ],
 )
 def test_origins_that_no_browser_sends(origin: str, what: str, remedy: str) -> None:
@@ -160,15 +169,21 @@ def test_patterns_that_are_taken_match_whole_values(pattern: str, match: str, mi
         ({"origins": ["*", "https://b.example"]}, "origins", "every origin already", '"*"'),
         ({"origins": []}, "origins", "admits nobody", "strip"),
         ({"methods": ["GET", "put"]}, "methods[1]", "case-sensitive", "write PUT"),
+        ({"methods": ["GET", "GET", "put"]}, "methods[2]", "case-sensitive", "write PUT"),
+        ({"methods": ["GET", "get"]}, "methods[1]", "case-sensitive", "write GET"),
         ({"methods": ["TRACE"]}, "methods[0]", "never send TRACE", "leave it out"),
-        ({"methods": ["GET,PUT"]}, "methods[0]", "is not a name", "one name"),
-        ({"methods": ["P*"]}, "methods[0]", "is not a name", "one name"),
+        ({"methods": ["GET", "connect"]}, "methods[1]", "never send CONNECT", "leave it out"),
+        ({"methods": ["TRACK"]}, "methods[0]", "never send TRACK", "leave it out"),
+        ({"methods": ["GET,PUT"]}, "methods[0]", "is not a name", "one method, as PUT"),
+        ({"methods": ["get,put"]}, "methods[0]", "is not a name", "one method, as PUT"),
+        ({"methods": ["P*"]}, "methods[0]", "is not a name", "one method, as PUT"),
         ({"headers": ["X Token"]}, "headers[0]", "is not a name", "or a prefix"),
         ({"headers": [""]}, "headers[0]", "is not a name", "or a prefix"),
         ({"headers": ["*-Date"]}, "headers[0]", "is not a name", "or a prefix"),
         ({"headers": ["X-**"]}, "headers[0]", "is not a name", "or a prefix"),
-        ({"expose": ["X-Amz-*"]}, "expose[0]", "is not a name", "one name"),
+        ({"expose": ["X-Amz-*"]}, "expose[0]", "is not a name", "one name, as X-Token"),
         ({"max_age": -1.0}, "max_age", "not a lifetime", "2h"),
+        ({"max_age": 2.0**31}, "max_age", "not a lifetime", "2h"),
         ({"preflight_cache_control": True}, "preflight_cache_control", "max_age", "set max_age"),
         ({"on_reject": 200}, "on_reject", "200", "403 or 204"),
         ({"resource_policy": "all"}, "resource_policy", '"all"', "same-site"),
@@ -198,6 +213,38 @@ def test_all_errors_are_reported_at_once() -> None:
     ]
 
 
+def test_what_is_left_out_is_get_and_head_for_everybody_without_credentials() -> None:
+    policy = compile_policy("p", origins="*")
+    assert policy.preflight == ((b"access-control-allow-methods", b"GET, HEAD"),)
+    assert policy.granted == policy.static == ()
+    assert policy.on_reject == 403
+
+
+def test_names_are_listed_once_as_first_spelled() -> None:
+    policy = compile_policy(
+        "p", origins="*", methods=["GET", "GET"], headers=["X-A", "x-a"], expose=["ETag", "etag"]
+    )
+    assert policy.preflight == (
+        (b"access-control-allow-methods", b"GET"),
+        (b"access-control-allow-headers", b"X-A"),
+    )
+    assert policy.granted == ((b"access-control-expose-headers", b"ETag"),)
+
+
+@pytest.mark.parametrize("value", ["same-origin", "same-site", "cross-origin"])
+def test_every_resource_policy_there_is(value: str) -> None:
+    policy = compile_policy("p", origins="*", timing_allow_origin="*", resource_policy=value)
+    assert policy.static == (
+        (b"timing-allow-origin", b"*"),
+        (b"cross-origin-resource-policy", value.encode()),
+    )
+
+
+def test_the_longest_lifetime() -> None:
+    policy = compile_policy("p", origins="*", max_age=2**31 - 1)
+    assert policy.preflight[1] == (b"access-control-max-age", b"2147483647")
+
+
 def test_a_scalar_is_a_list_of_one() -> None:
     policy = compile_policy("p", origins="https://a.example", methods="PUT", headers="X-A")
     assert policy.origins.only == b"https://a.example"
@@ -217,6 +264,15 @@ def test_a_scalar_is_a_list_of_one() -> None:
         b"chrome-extension://abcdefghijklmnop",
         b"capacitor://localhost",
         b"https://a.example.",
+        b"https://a.example:65535",
+        b"https://a-b_c.d-e_f.example:1",
+        b"https://[189:af::]:99",
+        b"ws://a.example",
+        b"wss://a.example:80",
+        b"ftp://a.example:80",
+        b"app+x.y-z19://Zaz.A_~%41-90:443",
+        b"httpsx://Abc",
+        b"x://" + b"y" * 316,
     ],
 )
 def test_well_formed_origins(value: bytes) -> None:
@@ -229,7 +285,10 @@ def test_well_formed_origins(value: bytes) -> None:
     "value",
     [b"", b"null", b"https:", b"https://", b"//a.example", b"https://a.example:", b"https://a:0",
      b"https://a:080", b"https://a:65536", b" https://a", b"https://a\n", b"https://a,https://b",
-     b"https://a https://b", b"ws://a:80", b"https://[::1", b"1http://a"],
+     b"https://a https://b", b"ws://a:80", b"wss://a:443", b"ftp://a:21", b"https://[::1",
+     b"1http://a", b"https://a:655350", b"https://a:80:80", b"https://[]", b"https://[::g]",
+     b"https://a..", b"ws://A", b"wss://A", b"ftp://A", b"http://A", b"https://A",
+     b"x://" + b"y" * 317],
 )  # fmt: skip
 def test_malformed_origins(value: bytes) -> None:
     assert parse_origin(value) is None

@@ -125,8 +125,8 @@ def compile_policy(
     """
     errors: list[PolicyError] = []
     admitted = compile_origins(origins, errors)
-    allowed = _methods(methods, errors)
-    asked = _tokens("headers", headers, errors, globs=True)
+    allowed = _tokens("methods", methods, errors)
+    asked = _tokens("headers", headers, errors)
     exposed = _tokens("expose", expose, errors)
     static = _static_fields(timing_allow_origin, resource_policy, errors)
     if credentials:
@@ -216,39 +216,39 @@ def _timing(text: str, index: int, errors: list[PolicyError]) -> bytes:
         return b""
 
 
-def _tokens(
-    key: str, given: str | Sequence[str], errors: list[PolicyError], *, globs: bool = False
-) -> tuple[bytes, ...]:
+def _tokens(key: str, given: str | Sequence[str], errors: list[PolicyError]) -> tuple[bytes, ...]:
     """The field names or methods in *given*, in order, each once."""
     found: dict[bytes, bytes] = {}
     for index, text in enumerate([given] if isinstance(given, str) else given):
         value = text.encode("utf-8")
-        stem = value[:-1] if globs and len(value) > 1 and value.endswith(b"*") else value
-        if not syntax.is_token(value) or (b"*" in stem and value != b"*"):
-            remedy = "write one name, as X-Token" + (", or a prefix, as X-Amz-*" if globs else "")
-            errors.append(PolicyError((key, index), f'"{text}" is not a name', remedy))
+        stem = value.removesuffix(b"*") if key == "headers" or value == b"*" else value
+        if not syntax.is_token(value) or b"*" in stem:
+            what = f'"{text}" is not a name'
+            errors.append(PolicyError((key, index), what, _REMEDIES[key]))
         elif key == "methods":
+            _check_method(text, index, errors)
             found.setdefault(value, value)
         else:
             found.setdefault(value.lower(), value)
     return tuple(found.values())
 
 
-_FORBIDDEN = frozenset((b"CONNECT", b"TRACE", b"TRACK"))
+_REMEDIES = {
+    "methods": "write one method, as PUT",
+    "headers": "write one name, as X-Token, or a prefix, as X-Amz-*",
+    "expose": "write one name, as X-Token",
+}
+_FORBIDDEN = ("CONNECT", "TRACE", "TRACK")
 
 
-def _methods(given: str | Sequence[str], errors: list[PolicyError]) -> tuple[bytes, ...]:
-    methods = _tokens("methods", given, errors)
-    for index, method in enumerate(methods):
-        upper = method.upper()
-        path = ("methods", index)
-        if upper in _FORBIDDEN:
-            what = f"browsers never send {upper.decode()}"
-            errors.append(PolicyError(path, what, "leave it out"))
-        elif method != upper:
-            what = f'"{method.decode()}" is not in upper case, and methods are case-sensitive'
-            errors.append(PolicyError(path, what, f"write {upper.decode()}"))
-    return methods
+def _check_method(text: str, index: int, errors: list[PolicyError]) -> None:
+    upper = text.upper()
+    if upper in _FORBIDDEN:
+        what = f"browsers never send {upper}"
+        errors.append(PolicyError(("methods", index), what, "leave it out"))
+    elif text != upper:
+        what = f'"{text}" is not in upper case, and methods are case-sensitive'
+        errors.append(PolicyError(("methods", index), what, f"write {upper}"))
 
 
 def _credential_errors(
