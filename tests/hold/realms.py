@@ -230,8 +230,16 @@ def _named(page: Page, dice: random.Random) -> tuple[PurgeKind, str]:
 
 @contextlib.asynccontextmanager
 async def _inside(sort: Sort, realm: Realm, server: RedisServer) -> AsyncIterator[Opened]:
-    """Proxies in this process, on a clock that the realm moves."""
-    store, times = store_of(sort, server), TIMES if sort.faults else ""
+    async with inside(sort, realm, store_of(sort, server)) as (doors, purge):
+        yield [*doors], purge, _troubles(sort, doors, realm, server)
+
+
+@contextlib.asynccontextmanager
+async def inside(
+    sort: Sort, realm: Realm, store: str
+) -> AsyncIterator[tuple[list[Front], Purging]]:
+    """Proxies in this process, on *store* (YAML) and a clock that the realm moves."""
+    times = TIMES if sort.faults else ""
     origin = Origin()
     origin.on_connection = realm.connection
     await origin.start()
@@ -253,7 +261,7 @@ async def _inside(sort: Sort, realm: Realm, server: RedisServer) -> AsyncIterato
                     return False, door.lane
                 return purged.done, door.lane
 
-            yield [*doors], purge, _troubles(sort, doors, realm, server)
+            yield doors, purge
     finally:
         await origin.stop()
 

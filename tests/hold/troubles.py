@@ -35,12 +35,6 @@ class World(Protocol):
 
 WOBBLE = 10.0  # seconds by which a clock is wrong, either way
 LEAP = 700.0  # seconds: longer than anything stays fresh
-RELOADS = (
-    {"rules": "rules: [{name: elsewhere, match: {path: '/elsewhere/**'}, cache: off}]"},
-    {"rules": "rules: [{name: by-field, match: {path: '/x/**', headers: {X-A: b}}, cache: off}]"},
-    {"origin": "timeouts: {first_byte: 250ms, idle: 500ms}"},  # its connections are new ones
-    {"server": "timeouts: {idle: 30s}"},
-)
 
 
 @contextlib.asynccontextmanager
