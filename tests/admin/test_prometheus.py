@@ -176,7 +176,7 @@ async def test_promtool_has_nothing_to_say_of_a_live_scrape(
     server = RedisServer(tmp_path_factory.mktemp("scraped"))
     server.start()
     try:
-        proxy = await start(f"store: {{type: redis, url: {server.url}}}\n")
+        proxy = await start(f"store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         for target in ("/a", "/a", "/b"):
             await proxy.get(target, origin="https://a.example")
         server.kill()

@@ -24,7 +24,7 @@ async def pair(
     start: Start, redis: RedisServer, request: pytest.FixtureRequest
 ) -> tuple[Proxy, Proxy]:
     name = "".join(one for one in request.node.name if one.isalnum())[:60]
-    more = f"{ADMIN}store: {{type: redis, url: {redis.url}, namespace: {name}}}\n"
+    more = f"{ADMIN}store: {{type: redis, url: {redis.url}, namespace: {name}, timeout: 5s}}\n"
     return await start(more), await start(more)
 
 
@@ -32,7 +32,7 @@ async def become(pair: tuple[Proxy, Proxy], target: str, stored: bool) -> None:
     """Wait until both answer from the cache, or until neither does."""
     host = {"Host": "one.example", "Cache-Control": "only-if-cached"}
     wanted = {200} if stored else {504}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while {(await one.ask(one.url + target, headers=host)).status for one in pair} != wanted:
             await asyncio.sleep(0.02)
 
@@ -104,7 +104,7 @@ async def test_lookups_say_which_tier_answered(pair: tuple[Proxy, Proxy]) -> Non
     text = await other.metrics()
     assert 'vary_proxy_cache_lookups_total{result="hit",tier="shared"}' in text
     in_memory = 'vary_proxy_cache_lookups_total{result="hit",tier="memory"}'
-    async with asyncio.timeout(10):  # memory is believed once its subscription is there
+    async with asyncio.timeout(30):  # memory is believed once its subscription is there
         while in_memory not in await other.metrics():
             await other.ask(f"{other.url}/a", headers={"Host": "one.example"})
 
@@ -115,7 +115,7 @@ async def test_a_purge_while_the_store_is_away_is_made_up_for(
     server = RedisServer(tmp_path_factory.mktemp("away"))
     server.start()
     try:
-        proxy = await start(f"{ADMIN}store: {{type: redis, url: {server.url}}}\n")
+        proxy = await start(f"{ADMIN}store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         await proxy.get("/a")
         server.kill()
         answer = await proxy.purge(url=f"{proxy.url}/a")
@@ -135,7 +135,7 @@ async def test_a_purge_of_some_variants_while_the_store_is_away_is_made_up_for(
     start: Start, tmp_path_factory: pytest.TempPathFactory, known: bool
 ) -> None:
     with running(RedisServer(tmp_path_factory.mktemp("some"))) as server:
-        proxy = await start(f"{ADMIN}store: {{type: redis, timeout: 100ms, url: {server.url}}}\n")
+        proxy = await start(f"{ADMIN}store: {{type: redis, timeout: 1s, url: {server.url}}}\n")
         await proxy.get("/a", origin="https://a.example")
         assert await proxy.is_stored("/a", origin="https://a.example")
         server.pause()
@@ -145,7 +145,7 @@ async def test_a_purge_of_some_variants_while_the_store_is_away_is_made_up_for(
         assert answer.json()["done"] is False
         server.resume()
         breaker = proxy.app.store.shared.breaker  # type: ignore[union-attr]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not (breaker.readable and breaker.writable):
                 await asyncio.sleep(0.01)
         assert not await proxy.is_stored("/a", origin="https://a.example")
@@ -157,7 +157,7 @@ async def test_operations_on_the_store_are_timed_and_their_failures_counted(
     server = RedisServer(tmp_path_factory.mktemp("timed"))
     server.start()
     try:
-        proxy = await start(f"store: {{type: redis, url: {server.url}}}\n")
+        proxy = await start(f"store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         await proxy.get("/a")
         assert "vary_proxy_store_duration_seconds_count{op=" in await proxy.metrics()
         assert "vary_proxy_store_errors_total{" not in await proxy.metrics()
@@ -174,13 +174,13 @@ async def test_operations_on_the_store_are_timed_and_their_failures_counted(
 async def test_what_a_rule_makes_fresh_for_a_week_is_kept_for_a_week(
     start: Start, redis: RedisServer, origin: Origin
 ) -> None:
-    store = f"store: {{type: redis, url: {redis.url}, namespace: week}}\n"
+    store = f"store: {{type: redis, url: {redis.url}, namespace: week, timeout: 5s}}\n"
     proxy = await start(f"{store}defaults: {{cache: {{ttl: 7d, stale_if_error: 2d}}}}\n")
     origin.fields = {"Cache-Control": "max-age=1"}
     await proxy.get("/a")
     client = proxy.app.store.shared.driver.client  # type: ignore[attr-defined]
     names: list[bytes] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(names) < 2:  # the row and its block
             names = [name async for name in client.scan_iter(match="week:1:{*}:[rb]*")]
     lives = 9 * 86400 + 3600  # fresh, then stale but usable, and the margin

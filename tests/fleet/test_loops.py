@@ -15,11 +15,12 @@ import pytest
 
 from tests.fleet.conftest import HOST, Body, Origin
 from tests.real.proxy import configured, running_proxy
+from tests.serving import listening
 from tests.store.servers import RedisServer
 from vary_proxy import config
 from vary_proxy.app import App
 
-SOON = 2.0  # seconds; a loop that is not seen takes five at least, and ten as a rule
+SOON = 4.5  # seconds; a loop that is not seen takes five at least, and ten as a rule
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"]
 
 
@@ -27,34 +28,18 @@ class Turns:
     """Passes each connection on to one of the ports that it was told of, in turn."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
         self._next: Iterator[int] = iter(())
-
-    async def start(self) -> int:
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", 0)
-        port: int = self._server.sockets[0].getsockname()[1]
-        return port
 
     def to(self, *ports: int) -> None:
         self._next = cycle(ports)
 
-    async def close(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         back, out = await asyncio.open_connection("127.0.0.1", next(self._next))
         try:
             await asyncio.gather(_pump(reader, out), _pump(back, writer))
         finally:
             for one in (out, writer):
                 one.transport.abort()
-            self._tasks.discard(task)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -73,13 +58,13 @@ class Ring:
 
     async def turns(self) -> tuple[Turns, int]:
         made = Turns()
-        port = await made.start()
-        self._stack.push_async_callback(made.close)
-        return made, port
+        return made, await self._stack.enter_async_context(listening(made))
 
     async def proxy(self, origin: int, redis: RedisServer | None = None, more: str = "") -> int:
         """One before *origin*; where it listens."""
-        store = "" if redis is None else f'store: {{type: redis, url: "{redis.url}"}}\n'
+        store = (
+            "" if redis is None else f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\n'
+        )
         said = (
             'version: 1\nlisten: [{address: "127.0.0.1:0"}]\nlog: {access: off}\n'
             f'origins: {{o: {{url: "http://127.0.0.1:{origin}", host: preserve}}}}\n{store}{more}'
@@ -158,7 +143,7 @@ async def test_workers_see_what_another_of_them_sent_on(
         "server: {workers: 3}\nlog: {access: off}\n"
     )
     if shared:
-        said += f'store: {{type: redis, url: "{redis.url}"}}\n'
+        said += f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\n'
     with running_proxy(tmp_path, *configured(tmp_path, said)) as proxy:
         front = int(proxy.url.rpartition(":")[2])
         back.to(front)
@@ -194,7 +179,7 @@ async def test_proxies_of_one_configuration_in_a_row_are_no_loop(
     turns, port = await ring.turns()
     said = (
         f'origins: {{o: {{url: "http://127.0.0.1:{port}", host: preserve}}}}\n'
-        f'store: {{type: redis, url: "{redis.url}"}}\nlog: {{access: off}}\n'
+        f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\nlog: {{access: off}}\n'
     )
     with (
         running_proxy(tmp_path, *configured(tmp_path, said)) as outer,

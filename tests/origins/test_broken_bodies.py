@@ -99,7 +99,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield ""
         return
     with running(RedisServer(tmp_path)) as redis:
-        yield f"store: {{type: redis, url: '{redis.url}', memory: {{max: 1KiB}}}}\n"
+        yield f"store: {{type: redis, url: '{redis.url}', timeout: 5s, memory: {{max: 1KiB}}}}\n"
 
 
 @pytest.fixture
