@@ -207,6 +207,13 @@ def test_what_says_where_requests_go_and_is_no_ingress_is_named() -> None:
     assert len(left) == 5
 
 
+def test_a_path_that_is_not_in_ascii_is_that_which_clients_send() -> None:
+    loaded, left = imported(manifest(("/b\u00fccher", "Prefix", "books"), ("/a b", "Exact", "ab")))
+    assert left == []
+    assert reached(loaded, "/b%C3%BCcher/1") == svc("books")
+    assert reached(loaded, "/a%20b") == svc("ab")
+
+
 def test_deadlines_are_those_of_nginx_where_nothing_is_said() -> None:
     loaded, _ = imported(manifest(("/a", "Prefix", "a"), proxy_read_timeout="1h"))
     times = next(o for name, o in loaded.settings.origins.items() if name != "nothing").timeouts

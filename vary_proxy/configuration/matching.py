@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from re import Pattern
+from urllib.parse import quote
 
 from vary_proxy.configuration.problems import Wrong, shown
 from vary_proxy.core.automaton import Automaton, build
@@ -17,6 +18,7 @@ from vary_proxy.core.patterns import Chain, Chars, Node, PatternError, Repeat, p
 
 MAX_PATTERN = 1024  # characters
 _MAX_STEPS = 1 << 14  # of a table, before it is begun anew
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 _ANY = (1 << 256) - 1
 
 
@@ -66,6 +68,9 @@ def path_matcher(text: str) -> Matcher:
     """Raises Wrong, as the two below."""
     if not text.startswith(("~", "/", "*")):
         raise Wrong(f"{shown(text)} can match no path", f"begin with a slash: {shown('/' + text)}")
+    if not text.isascii() and not text.startswith("~"):
+        sent = quote(text, safe=_PRINTABLE)
+        raise Wrong(f"{shown(text)} is not in ASCII, as clients send it", f"write {shown(sent)}")
     return _matcher("**" if text == "*" else text, "/")
 
 
@@ -73,6 +78,9 @@ def host_matcher(text: str) -> Matcher:
     """To be asked in lower case."""
     if "/" in text and not text.startswith("~"):
         raise Wrong(f"{shown(text)} is not a host", 'write a host, for example "*.example.com"')
+    if not text.isascii() and not text.startswith("~"):
+        remedy = "write its punycode, which begins with xn--"
+        raise Wrong(f"{shown(text)} is not in ASCII, as clients send it", remedy)
     if text == "*":  # everything, as anybody would read it
         return _matcher("**", ".")
     return _matcher(text if text.startswith("~") else text.lower(), ".")

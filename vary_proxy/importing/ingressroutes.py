@@ -9,10 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from urllib.parse import quote
 
 from vary_proxy.importing.ingresscors import is_on
 from vary_proxy.importing.manifests import Backend, Ingress, Path
 from vary_proxy.importing.writing import Writing, quoted
+
+_PRINTABLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def patterns(path: Path, *, loose: bool) -> list[str]:
 
 
 def _plain(path: str, behind: str = "") -> str:
-    """*path* as it stands, for a glob; where it has signs of its own, as an expression."""
+    """*path* as it is sent, for a glob; where it has signs of its own, as an expression."""
+    path = quote(path, safe=_PRINTABLE)  # nginx compares what it has decoded
     if not re.search(r"[*?]", path):
         return path + behind
     escaped = re.sub(r"([.^$*+?()\[\]{}|\\])", r"\\\1", path)
