@@ -106,6 +106,9 @@ def test_nothing_else_is_a_date(text):
         pytest.param((2026, 11, 22), b"Thursday, 18-Aug-50 00:00:00 GMT", 2050, id="24 ahead"),
         pytest.param((2026, 11, 22), b"Sunday, 22-Nov-76 00:00:00 GMT", 2076, id="50 to the day"),
         pytest.param((2026, 11, 22), b"Monday, 23-Nov-76 00:00:00 GMT", 1976, id="a day more"),
+        pytest.param((2026, 11, 22), b"Sunday, 22-Nov-76 01:00:00 GMT", 1976, id="an hour more"),
+        pytest.param((2026, 11, 22), b"Sunday, 22-Nov-76 00:01:00 GMT", 1976, id="a minute more"),
+        pytest.param((2026, 11, 22), b"Sunday, 22-Nov-76 00:00:01 GMT", 1976, id="a second more"),
         pytest.param((2026, 11, 22), b"Sunday, 01-Jan-77 00:00:00 GMT", 1977, id="51 ahead"),
         pytest.param((2026, 11, 22), b"Friday, 31-Dec-99 00:00:00 GMT", 1999, id="last century"),
         pytest.param((2099, 12, 31), b"Friday, 01-Jan-00 00:00:00 GMT", 2100, id="tomorrow"),
@@ -117,6 +120,23 @@ def test_5_6_7_two_digits_name_a_year_at_most_50_ahead(now, text, year):
     instant = syntax.http_date(text, at(*now, 0, 0, 0))
     assert instant is not None
     assert time.gmtime(instant).tm_year == year
+
+
+@pytest.mark.parametrize(
+    "weekday", [b"Monday", b"Tuesday", b"Wednesday", b"Thursday", b"Friday", b"Saturday", b"Sunday"]
+)
+def test_5_6_7_every_weekday_is_read(weekday):
+    long, short = weekday + b", 06-Nov-94 08:49:37 GMT", weekday[:3] + b", 06 Nov 1994 08:49:37 GMT"
+    assert syntax.http_date(long, NOW) == syntax.http_date(short, NOW) == IN_1994
+
+
+@pytest.mark.parametrize("number", range(1, 13))
+def test_5_6_7_every_month_is_read_and_written(number):
+    names = b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    day = b"01 %s 1994 00:00:00 GMT" % names[number - 1]
+    instant = syntax.http_date(b"Sat, " + day, NOW)
+    assert instant == at(1994, number, 1, 0, 0, 0)
+    assert syntax.format_date(instant).endswith(day)
 
 
 @given(st.integers(min_value=-62135596800, max_value=253402300799))
@@ -171,6 +191,8 @@ def test_delta_seconds(text, seconds):
         pytest.param(b'a="1, b', [b'a="1', b"b"], id="an open quote hides nothing"),
         pytest.param(b'x="y", a="1, b, c', [b'x="y"', b'a="1', b"b", b"c"], id="… later on"),
         pytest.param(b'a"b,c"d"e,f', [b'a"b,c"d"e', b"f"], id="… behind a closed one"),
+        pytest.param(b'a="1, 2" b="3, c', [b'a="1, 2" b="3', b"c"], id="… in one member with one"),
+        pytest.param(b"XaX,bX", [b"XaX", b"bX"], id="white space alone is taken off"),
         pytest.param(b'a="1\\", b', [b'a="1\\"', b"b"], id="… escaped where it would close"),
         pytest.param(b'"', [b'"'], id="a quote alone"),
         pytest.param(b"\\", [b"\\"], id="a backslash alone"),

@@ -18,9 +18,10 @@ TCHAR = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"  # RFC 9110 §5.6.2
 TEXT = rb"[\t\x20-\x7e\x80-\xff]"  # RFC 9110 §5.5
 
 _TOKEN = re.compile(TCHAR + rb"+")
-_QUOTED = rb'"(?:[^"\\]|\\.)*+"'
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*+)"', re.DOTALL)
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _MEMBER = re.compile(rb'(?:[^",]|"(?:[^"\\]|\\.)*"?)+', re.DOTALL)
-_CLOSED = re.compile(rb'(?:[^"]|' + _QUOTED + rb")*+", re.DOTALL)
+_CLOSED = re.compile(rb'(?:[^"]|' + _QUOTED.pattern + rb")*+", re.DOTALL)
 
 MAX_SECONDS = 2**31  # a delta-seconds that overflows counts as this (RFC 9111 §1.2.2)
 
@@ -39,10 +40,7 @@ def members(value: bytes) -> list[bytes]:
 
 
 def _quoted_members(value: bytes) -> list[bytes]:
-    parts: list[bytes] = _MEMBER.findall(value)
-    if not parts:
-        return parts
-    last = parts.pop()
+    *parts, last = _MEMBER.findall(value)
     closed = _CLOSED.match(last)
     assert closed is not None
     head, *rest = last[closed.end() :].split(b",")
@@ -51,25 +49,8 @@ def _quoted_members(value: bytes) -> list[bytes]:
 
 def unquote(value: bytes) -> bytes | None:
     """The content of a quoted-string; None when *value* is not exactly one (§5.6.4)."""
-    if len(value) < 2 or value[:1] != b'"' or value[-1:] != b'"':
-        return None
-    inner = value[1:-1]
-    if b"\\" not in inner:
-        return None if b'"' in inner else inner
-    out = bytearray()
-    at = 0
-    while at < len(inner):
-        byte = inner[at : at + 1]
-        if byte == b"\\":
-            at += 1
-            if at == len(inner):
-                return None
-            byte = inner[at : at + 1]
-        elif byte == b'"':
-            return None
-        out += byte
-        at += 1
-    return bytes(out)
+    matched = _QUOTED.fullmatch(value)
+    return None if matched is None else _ESCAPED.sub(rb"\1", matched[1])
 
 
 def delta_seconds(value: bytes) -> int | None:
@@ -92,9 +73,9 @@ _MONTHS = {
 }
 _TIME = rb"([0-2]\d):([0-5]\d):([0-5]\d|60)"
 _FIXED = len(b"Sun, 06 Nov 1994 08:49:37 GMT")
-_IMF = re.compile(rb"(\w{3}), (\d{2}) (\w{3}) (\d{4}) " + _TIME + rb" GMT\Z", re.ASCII)
-_RFC850 = re.compile(rb"(\w{6,9}), (\d{2})-(\w{3})-(\d{2}) " + _TIME + rb" GMT\Z", re.ASCII)
-_ASCTIME = re.compile(rb"(\w{3}) (\w{3}) ([ \d]\d) " + _TIME + rb" (\d{4})\Z", re.ASCII)
+_IMF = re.compile(rb"(\w{3}), (\d{2}) (\w{3}) (\d{4}) " + _TIME + rb" GMT", re.ASCII)
+_RFC850 = re.compile(rb"(\w+), (\d{2})-(\w{3})-(\d{2}) " + _TIME + rb" GMT", re.ASCII)
+_ASCTIME = re.compile(rb"(\w{3}) (\w{3}) ([ \d]\d) " + _TIME + rb" (\d{4})", re.ASCII)
 
 
 def http_date(value: bytes, now: float) -> float | None:
@@ -105,11 +86,11 @@ def http_date(value: bytes, now: float) -> float | None:
     """
     if len(value) == _FIXED:
         return _fixdate(value)
-    match = _ASCTIME.match(value)
+    match = _ASCTIME.fullmatch(value)
     if match is not None:
         weekday, month, day, hour, minute, second, year = match.groups()
         return _instant(_DAYS, weekday, int(year), month, day, hour, minute, second)
-    match = _RFC850.match(value)
+    match = _RFC850.fullmatch(value)
     if match is not None:
         weekday, day, month, short_year, hour, minute, second = match.groups()
         rest = (_MONTHS.get(month, 0), int(day), int(hour), int(minute), int(second))
@@ -120,7 +101,7 @@ def http_date(value: bytes, now: float) -> float | None:
 
 @lru_cache(maxsize=1024)
 def _fixdate(value: bytes) -> float | None:
-    match = _IMF.match(value)
+    match = _IMF.fullmatch(value)
     if match is None:
         return None
     weekday, day, month, year, hour, minute, second = match.groups()
@@ -152,9 +133,7 @@ def _instant(
         return None
     if not 1 <= days <= calendar.monthrange(year, number)[1]:
         return None
-    return float(
-        calendar.timegm((year, number, days, int(hour), int(minute), int(second), 0, 1, 0))
-    )
+    return float(calendar.timegm((year, number, days, int(hour), int(minute), int(second))))
 
 
 @lru_cache(maxsize=8)
