@@ -77,18 +77,36 @@ def read(data: bytes, name: str) -> Manifests:
     found = Manifests()
     for node in _objects(documents):
         kind = _text(node, "kind")
+        if kind in ("Ingress", "Service"):
+            _check_keys(node)
         if kind == "Ingress":
             found.ingresses.append(_ingress(node))
         elif kind == "Service":
             _service(node, found)
         elif _ROUTES.search(kind) or _is_of_the_controller(node):
-            name = _text(_mapping(node, "metadata"), "name")
-            found.others.append(f"{node.where}: {kind} {name}".rstrip())
+            called = _text(_mapping(node, "metadata"), "name")
+            found.others.append(f"{node.where}: {kind} {called}".rstrip())
     if not found.ingresses:
-        raise Unreadable(f"{name}: there is no Ingress in it; write kind: Ingress")
+        other = f", but {found.others[0]}" if found.others else ""
+        raise Unreadable(f"{name}: there is no Ingress in it{other}; write kind: Ingress")
     if sum(len(one.paths) for one in found.ingresses) > _MOST_PATHS:
         raise Unreadable(f"{name}: more than {_MOST_PATHS} paths; split it")
     return found
+
+
+def _check_keys(node: Node) -> None:
+    """Raises Unreadable for a key that stands twice: readers differ about which one counts."""
+    if isinstance(node, Sequence):
+        for item in node.items:
+            _check_keys(item)
+    elif isinstance(node, Mapping):
+        seen: dict[str, int] = {}
+        for key, value in node.pairs:
+            if key.text in seen:
+                what = f"duplicate key {key.text}, first on line {seen[key.text]}"
+                raise Unreadable(f"{key.where}: {what}; keep one")
+            seen[key.text] = key.line
+            _check_keys(value)
 
 
 def _is_of_the_controller(node: Mapping) -> bool:
@@ -118,7 +136,11 @@ def _ingress(node: Mapping) -> Ingress:
         _text(meta, "name") or "ingress", _text(meta, "namespace") or "default", node.where
     )
     for key, value in _mapping(meta, "annotations").pairs:
-        if isinstance(value, Scalar) and key.text.startswith(PREFIX):
+        if not key.text.startswith(PREFIX):
+            continue
+        if not isinstance(value, Scalar):
+            raise Unreadable(f"{value.where}: {key.text} is no text; put it into quotes")
+        if not value.is_null:
             found.annotations[key.text.removeprefix(PREFIX)] = value.text
     found.ingress_class = _text(spec, "ingressClassName")
     found.ingress_class = found.ingress_class or _text(_mapping(meta, "annotations"), _CLASS)
