@@ -65,6 +65,17 @@ async def test_an_origin_that_shares_what_is_personal_has_published_it(
 
 @ON_EACH_STORE
 @LANES
+async def test_a_rule_that_stores_cookies_shares_them(fast: bool) -> None:
+    cookie = b"Set-Cookie: id=1"
+    rules = "rules: [{cache: {set_cookie: store}}]"
+    async with front(lambda asked: said(b"ok", FRESH, cookie), fast=fast, rules=rules) as edge:
+        await edge.primed()
+        answer = await edge.get()
+        assert (answer["set-cookie"], len(edge.origin.asked)) == ("id=1", 1)
+
+
+@ON_EACH_STORE
+@LANES
 async def test_a_field_that_nobody_names_is_passed_on_and_is_not_in_the_key(fast: bool) -> None:
     def respond(asked: Asked) -> bytes:
         return said(b"from " + (asked.get(b"x-country") or b"nowhere"), FRESH, *named)

@@ -110,6 +110,39 @@ async def test_what_is_one_clients_is_his_alone_while_others_wait(
 
 
 @LANES
+@pytest.mark.parametrize("status", [b"200 OK", b"304 Not Modified"])
+async def test_a_cookie_is_set_for_one_alone_while_others_wait(status: bytes, fast: bool) -> None:
+    """Also by a 304 that lets what is stored be used again."""
+    go = asyncio.Event()
+    fields = (b"Cache-Control: max-age=5", b'ETag: "v"')
+
+    async def respond(asked: Asked) -> bytes:
+        number = len(edge.origin.asked)
+        if number == 1:
+            return said(b"ok", *fields)
+        await asyncio.wait_for(go.wait(), 20)
+        cookie = b"Set-Cookie: id=%d" % number
+        if status[:3] == b"304":
+            return b"\r\n".join((b"HTTP/1.1 " + status, *fields, cookie, b"", b""))
+        return said(b"ok", *fields, cookie)
+
+    async with front(respond, fast=fast) as edge:
+        await edge.primed()
+        edge.clock.now += 10
+        clients = [await edge.client() for _ in range(5)]
+        for client in clients:
+            client.send(get())
+        await until(lambda: len(edge.origin.asked) > 1)
+        go.set()
+        answers = [await client.answer() for client in clients]
+        cookies = [one["set-cookie"] for one in answers if one.has("set-cookie")]
+        assert len(set(cookies)) == len(cookies) > 0
+        await edge.settle()
+        if status[:3] == b"304":
+            assert not (await edge.get()).has("set-cookie")
+
+
+@LANES
 @pytest.mark.parametrize(
     "field",
     [

@@ -2,7 +2,8 @@
 
 Keys are joined with NUL, which no part can hold: the server refuses control bytes, and
 names come from the configuration. What the origin sees unnormalised is not normalised
-here, unless a rule says that a query parameter does not matter. RFC 9111 §2, §4.1.
+here, unless a rule says that a query parameter does not matter, but for three lists of which
+the members count and neither their order nor their case. RFC 9111 §2, §4.1.
 """
 
 from __future__ import annotations
