@@ -289,6 +289,7 @@ def test_lists_of_entity_tags(text, tags):
         pytest.param(b'W/"1"', b'W/"1"', False, True, id="8.8.3.2 both weak"),
         pytest.param(b'W/"1"', b'W/"2"', False, False, id="8.8.3.2 weak and different"),
         pytest.param(b'W/"1"', b'"1"', False, True, id="8.8.3.2 one weak"),
+        pytest.param(b'"1"', b'W/"1"', False, True, id="8.8.3.2 the other weak"),
         pytest.param(b'"1"', b'"1"', True, True, id="8.8.3.2 both strong"),
         pytest.param(b'"a"', b'"A"', False, False, id="8.8.3.2 case counts"),
     ],
