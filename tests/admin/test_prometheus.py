@@ -17,7 +17,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families as parsed
 
 from tests.admin.conftest import Start
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 from vary_proxy.observation import tally as tallies
 from vary_proxy.observation.metrics import Metrics, Sources
 from vary_proxy.store.base import StoreStats
@@ -173,16 +173,12 @@ def test_each_alert_fires_when_it_should_and_only_then(tmp_path: Path) -> None:
 async def test_promtool_has_nothing_to_say_of_a_live_scrape(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = RedisServer(tmp_path_factory.mktemp("scraped"))
-    server.start()
-    try:
+    with running(RedisServer(tmp_path_factory.mktemp("scraped"))) as server:
         proxy = await start(f"store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         for target in ("/a", "/a", "/b"):
             await proxy.get(target, origin="https://a.example")
         server.kill()
         await proxy.get("/c")
         scraped = await proxy.metrics()
-    finally:
-        server.kill()
     assert "vary_proxy_store_errors_total{" in scraped
     assert promtool("check", "metrics", text=scraped) == ""

@@ -112,9 +112,7 @@ async def test_lookups_say_which_tier_answered(pair: tuple[Proxy, Proxy]) -> Non
 async def test_a_purge_while_the_store_is_away_is_made_up_for(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = RedisServer(tmp_path_factory.mktemp("away"))
-    server.start()
-    try:
+    with running(RedisServer(tmp_path_factory.mktemp("away"))) as server:
         proxy = await start(f"{ADMIN}store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         await proxy.get("/a")
         server.kill()
@@ -126,8 +124,6 @@ async def test_a_purge_while_the_store_is_away_is_made_up_for(
         looked_for = await proxy.purge(prefix="/")  # nobody can say what there is
         assert looked_for.status == 503
         assert looked_for.json()["error"].startswith("not done: ")
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -154,9 +150,7 @@ async def test_a_purge_of_some_variants_while_the_store_is_away_is_made_up_for(
 async def test_operations_on_the_store_are_timed_and_their_failures_counted(
     start: Start, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = RedisServer(tmp_path_factory.mktemp("timed"))
-    server.start()
-    try:
+    with running(RedisServer(tmp_path_factory.mktemp("timed"))) as server:
         proxy = await start(f"store: {{type: redis, url: {server.url}, timeout: 5s}}\n")
         await proxy.get("/a")
         assert "vary_proxy_store_duration_seconds_count{op=" in await proxy.metrics()
@@ -167,8 +161,6 @@ async def test_operations_on_the_store_are_timed_and_their_failures_counted(
         assert "vary_proxy_store_errors_total{kind=" in await proxy.metrics()
         assert "\nvary_proxy_store_available 0.0\n" in await proxy.metrics()
         assert (await proxy.ask(f"{proxy.probes}/readyz")).status == 200  # the origin answers
-    finally:
-        server.kill()
 
 
 async def test_what_a_rule_makes_fresh_for_a_week_is_kept_for_a_week(

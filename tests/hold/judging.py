@@ -20,16 +20,14 @@ from pathlib import Path
 
 from tests.hold.realms import SORTS, judged
 from tests.hold.verdicts import answers_in
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 
 
 async def until_judged(answers: int, seed: int, each: int, most: float) -> None:
     total: Counter[str] = Counter()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
-        server = RedisServer(Path(directory))
-        server.start()
-        try:
+        with running(RedisServer(Path(directory))) as server:
             for number in itertools.count(seed):
                 sort = SORTS[number % len(SORTS)]
                 try:
@@ -42,8 +40,6 @@ async def until_judged(answers: int, seed: int, each: int, most: float) -> None:
                 print(f"{spent:7.0f} s {count:>9} answers, seed {number}: {sort}", flush=True)
                 if count >= answers or spent > most:
                     break
-        finally:
-            server.kill()
     print(f"{answers_in(total)} answers judged from seed {seed} on, none wrong")
     print(", ".join(f"{name}: {count}" for name, count in sorted(total.items())))
 

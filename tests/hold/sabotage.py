@@ -22,7 +22,7 @@ from unittest.mock import patch
 
 from tests.hold.realms import Sort, judged
 from tests.hold.verdicts import Wrong
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 from vary_proxy.core import blocks
 from vary_proxy.core.directives import RequestDirectives
 from vary_proxy.core.policy import CorsMode
@@ -357,9 +357,7 @@ def _found(path: str) -> Any:
 async def report(names: list[str], answers: int, seeds: range) -> int:
     missed = 0
     with tempfile.TemporaryDirectory() as directory:
-        server = RedisServer(Path(directory))
-        server.start()
-        try:
+        with running(RedisServer(Path(directory))) as server:
             for one in TABLE:
                 if names and one.name not in names:
                     continue
@@ -369,8 +367,6 @@ async def report(names: list[str], answers: int, seeds: range) -> int:
                 except NotSeen:
                     missed += 1
                     print(f"  NEVER in {answers * len(seeds)}  {one.name}", flush=True)
-        finally:
-            server.kill()
     return missed
 
 

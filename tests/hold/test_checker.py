@@ -15,7 +15,7 @@ import pytest
 from tests.hold.realms import SORTS, Sort, judged
 from tests.hold.sabotage import QUICK, TABLE, Sabotage, seen
 from tests.hold.verdicts import answers_in
-from tests.store.servers import RedisServer
+from tests.store.servers import RedisServer, running
 
 ANSWERS = int(os.environ.get("VARY_PROXY_HOLD_ANSWERS", "200"))
 SEED = int(os.environ.get("VARY_PROXY_HOLD_SEED", "20"))
@@ -28,10 +28,8 @@ pytestmark = pytest.mark.timeout(24 * 3600 if ANSWERS > 1000 else 300)
 @pytest.fixture(scope="module")
 def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Redis that may be paused, killed and emptied."""
-    server = RedisServer(tmp_path_factory.mktemp("judged"))
-    server.start()
-    yield server
-    server.kill()
+    with running(RedisServer(tmp_path_factory.mktemp("judged"))) as server:
+        yield server
 
 
 @pytest.mark.parametrize("sort", TRIED, ids=str)
