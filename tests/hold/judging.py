@@ -26,20 +26,22 @@ from tests.store.servers import RedisServer, running
 async def until_judged(answers: int, seed: int, each: int, most: float) -> None:
     total: Counter[str] = Counter()
     begun = time.monotonic()
-    with tempfile.TemporaryDirectory() as directory:
-        with running(RedisServer(Path(directory))) as server:
-            for number in itertools.count(seed):
-                sort = SORTS[number % len(SORTS)]
-                try:
-                    realm = await judged(sort, each, number, server, Path(directory))
-                except BaseException:
-                    print(f"wrong in the realm of seed {number}: {sort}", flush=True)
-                    raise
-                total += realm.seen
-                count, spent = answers_in(total), time.monotonic() - begun
-                print(f"{spent:7.0f} s {count:>9} answers, seed {number}: {sort}", flush=True)
-                if count >= answers or spent > most:
-                    break
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(RedisServer(Path(directory))) as server,
+    ):
+        for number in itertools.count(seed):
+            sort = SORTS[number % len(SORTS)]
+            try:
+                realm = await judged(sort, each, number, server, Path(directory))
+            except BaseException:
+                print(f"wrong in the realm of seed {number}: {sort}", flush=True)
+                raise
+            total += realm.seen
+            count, spent = answers_in(total), time.monotonic() - begun
+            print(f"{spent:7.0f} s {count:>9} answers, seed {number}: {sort}", flush=True)
+            if count >= answers or spent > most:
+                break
     print(f"{answers_in(total)} answers judged from seed {seed} on, none wrong")
     print(", ".join(f"{name}: {count}" for name, count in sorted(total.items())))
 

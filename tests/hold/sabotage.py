@@ -356,17 +356,19 @@ def _found(path: str) -> Any:
 
 async def report(names: list[str], answers: int, seeds: range) -> int:
     missed = 0
-    with tempfile.TemporaryDirectory() as directory:
-        with running(RedisServer(Path(directory))) as server:
-            for one in TABLE:
-                if names and one.name not in names:
-                    continue
-                try:
-                    count, wrong = await seen(one, server, answers, seeds)
-                    print(f"{count:>6} answers  {one.name}: {str(wrong)[:90]}", flush=True)
-                except NotSeen:
-                    missed += 1
-                    print(f"  NEVER in {answers * len(seeds)}  {one.name}", flush=True)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        running(RedisServer(Path(directory))) as server,
+    ):
+        for one in TABLE:
+            if names and one.name not in names:
+                continue
+            try:
+                count, wrong = await seen(one, server, answers, seeds)
+                print(f"{count:>6} answers  {one.name}: {str(wrong)[:90]}", flush=True)
+            except NotSeen:
+                missed += 1
+                print(f"  NEVER in {answers * len(seeds)}  {one.name}", flush=True)
     return missed
 
 
