@@ -211,6 +211,8 @@ def test_all_errors_are_reported_at_once() -> None:
         "headers[0]",
         "on_reject",
     ]
+    error = refused(origins=["https://a.example/", "null"], methods="*", credentials=True)
+    assert [dotted(one.path) for one in error.every] == ["origins[0]", "origins", "methods"]
 
 
 def test_what_is_left_out_is_get_and_head_for_everybody_without_credentials() -> None:

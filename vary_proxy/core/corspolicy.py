@@ -177,9 +177,8 @@ def _list(name: bytes, members: Iterable[bytes]) -> tuple[Pair, ...]:
 def _age_fields(max_age: float | None, cached: bool) -> tuple[Pair, ...]:
     if max_age is None:
         return ()
-    seconds = int(max_age)
-    told = ((b"access-control-max-age", b"%d" % seconds),)
-    return (*told, (b"cache-control", b"public, max-age=%d" % seconds)) if cached else told
+    told = ((b"access-control-max-age", b"%d" % max_age),)
+    return (*told, (b"cache-control", b"public, max-age=%d" % max_age)) if cached else told
 
 
 def _static_fields(
