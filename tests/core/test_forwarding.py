@@ -35,6 +35,7 @@ def test_7_6_1_what_concerns_the_connection_alone(connection, kept):
     assert found.names() == frozenset(kept.split())
 
 
+@pytest.mark.parametrize("policy", [Policy(), Policy(origin_header=OriginHeader.STRIP)])
 @pytest.mark.parametrize(
     "name",
     [
@@ -48,8 +49,34 @@ def test_7_6_1_what_concerns_the_connection_alone(connection, kept):
     ]
     + ["proxy-authenticate", "proxy-authorization", "proxy-authentication-info", "http2-settings"],
 )
-def test_7_6_1_fields_that_never_go_further(name):
-    assert forwarding.end_to_end(fields((name.encode(), b"x"), a=b"1")) == fields(a=b"1")
+def test_7_6_1_fields_that_never_go_further(name, policy):
+    line = (name.encode(), b"x")
+    assert forwarding.end_to_end(fields(line, a=b"1")) == fields(a=b"1")
+    found = sent(
+        request(b"GET", b"/a", line, content_length=b"1", host=b"h", a=b"1"), policy=policy
+    )
+    assert found.fields.get(b"a") == b"1"
+    assert found.fields.lacks(frozenset((name.encode(), b"content-length", b"host")))
+
+
+def test_7_6_1_what_two_lines_of_connection_name_neither_selects_nor_goes_on():
+    """RFC 9111 §4.1: a field that the origin does not get selects nothing of what it says."""
+    asked = request(b"GET", b"/a", connection=(b"x-a, close", b"X-B"), x_a=b"1", x_b=b"2", x_c=b"3")
+    assert forwarding.end_to_end(asked.fields).names() == {b"x-c"}
+    believed = forwarding.believed(asked, trusted=True)
+    assert believed.fields.names() == {b"connection", b"x-c"}
+    found = sent(request(b"GET", b"/a", te=b"trailers", **_named(asked.fields))).fields
+    assert found.get(b"x-c") == b"3"
+    assert found.lacks(frozenset((b"x-a", b"x-b", b"connection", b"te")))
+
+
+def _named(said):
+    return {name.decode().replace("-", "_"): said.lines(name) for name in said.names()}
+
+
+def test_nothing_of_a_plain_request_is_disbelieved():
+    asked = request(b"GET", b"/a", connection=b"keep-alive", accept=b"*/*")
+    assert forwarding.believed(asked, trusted=False) is asked
 
 
 def test_the_target_goes_on_byte_for_byte_behind_the_prefix():
@@ -65,6 +92,11 @@ def test_host_is_the_origins_or_the_clients(host, authority):
     found = sent(request(b"GET", b"/a", host=b"edge.example"), Hop(host))
     assert found.authority == authority
     assert b"host" not in found.fields  # it is written once, from the authority
+
+
+@pytest.mark.parametrize(("scheme", "origins"), [(b"", b"http"), (b"https", b"https")])
+def test_the_scheme_is_the_origins_or_the_clients(scheme, origins):
+    assert sent(request(), Hop(b"o", scheme=scheme)).scheme == origins
 
 
 def test_nothing_of_the_client_is_lost_or_invented():
@@ -114,6 +146,42 @@ def test_7239_who_asked_and_how():
 def test_7239_6_an_ipv6_client_is_quoted():
     found = sent(replace(request(), client="2001:db8::1")).fields
     assert (found.get(b"forwarded") or b"").startswith(b'for="[2001:db8::1]";')
+
+
+def test_7239_6_2_a_client_without_an_address_is_unknown():
+    found = sent(request()).fields
+    assert found.get(b"x-forwarded-for") == b"unknown"
+    assert (found.get(b"forwarded") or b"").startswith(b"for=unknown;")
+
+
+def test_what_ours_told_of_the_client_goes_on_in_all_its_lines():
+    said = {
+        "x_forwarded_for": (b"203.0.113.9", b"198.51.100.1"),
+        "forwarded": (b"for=203.0.113.9", b"for=198.51.100.1"),
+        "surrogate_capability": (b'a="Surrogate/1.0"', b'b="Surrogate/1.0"'),
+        "x_forwarded_proto": b"https",
+        "x_forwarded_host": b"www.example",
+    }
+    asked = replace(request(b"GET", b"/a", **said), client="192.0.2.1")
+    found = sent(asked, TRUSTED).fields
+    assert found.lines(b"x-forwarded-for") == (b"203.0.113.9, 198.51.100.1, 192.0.2.1",)
+    ours = b"for=192.0.2.1;host=edge.example;proto=http"
+    assert found.lines(b"forwarded") == (b"for=203.0.113.9, for=198.51.100.1, " + ours,)
+    assert found.lines(b"surrogate-capability") == (
+        b'a="Surrogate/1.0", b="Surrogate/1.0", vary-proxy="Surrogate/1.0"',
+    )
+    assert found.lines(b"x-forwarded-proto") == (b"https",)
+    assert found.lines(b"x-forwarded-host") == (b"www.example",)
+    found = sent(asked).fields  # a stranger's word is not passed on
+    assert found.lines(b"x-forwarded-for") == (b"192.0.2.1",)
+    assert found.lines(b"x-forwarded-proto") == (b"http",)
+    assert found.lines(b"x-forwarded-host") == (b"edge.example",)
+    assert found.lines(b"surrogate-capability") == (b'vary-proxy="Surrogate/1.0"',)
+
+
+def test_8586_the_chain_of_loops_is_one_line():
+    (line,) = sent(request(b"GET", b"/a", cdn_loop=(b"a", b"b"))).fields.lines(b"cdn-loop")
+    assert line.startswith(b"a, b, vary-proxy;")
 
 
 @pytest.mark.parametrize(
@@ -192,6 +260,8 @@ def test_what_becomes_of_origin(policy, origin):
         pytest.param(b"OPTIONS", [b"-1"], [b"-1"], id="nor can this"),
         pytest.param(b"GET", [b"5"], [b"5"], id="7.6.2 means nothing elsewhere"),
         pytest.param(b"OPTIONS", [], [], id="none"),
+        pytest.param(b"OPTIONS", [b"2", b"2"], [b"2", b"2"], id="two, which say nothing"),
+        pytest.param(b"OPTIONS", [b"0", b"0"], [b"0", b"0"], id="two noughts"),
     ],
 )
 def test_7_6_2_max_forwards(method, said, goes_on):

@@ -30,8 +30,7 @@ _PROTECTED = frozenset(
     + (b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"cache-control")
     + (b"content-length", b"content-type", b"content-encoding", b"accept", b"accept-encoding")
     + (b"accept-language", b"via", b"cdn-loop", b"forwarded", b"age", b"date", b"etag", b"vary")
-    + (b"expires",)
-    + (b"access-control-request-method", b"access-control-request-headers", b"set-cookie")
+    + (b"expires", b"set-cookie")
 )
 _FROM_TRUSTED_ONLY = frozenset(
     (b"forwarded", b"x-real-ip", b"x-host", b"x-original-url", b"x-rewrite-url")
@@ -93,6 +92,7 @@ def is_told(name: bytes) -> bool:
     return name in _FROM_TRUSTED_ONLY or name.startswith(b"x-forwarded-")
 
 
+# What nearly everybody names: no field, or one that goes no further anyway.
 _ORDINARY = frozenset((b"close", b"keep-alive", b"upgrade", b"te"))
 _NONE: frozenset[bytes] = frozenset()
 
@@ -153,7 +153,7 @@ def is_for_us(request: Request) -> bool:
 
 def _one_less(fields: Fields) -> Fields:
     left = syntax.delta_seconds(fields.combined(b"max-forwards") or b"")
-    return fields.replaced(b"max-forwards", b"%d" % max(0, left - 1)) if left else fields
+    return fields.replaced(b"max-forwards", b"%d" % (left - 1)) if left else fields
 
 
 _REPLACING = (OriginHeader.STRIP, OriginHeader.INJECT)
@@ -200,12 +200,9 @@ def _capability(request: Request, hop: Hop) -> bytes:
 
 
 def _via(request: Request) -> bytes:
-    mine = _MINE.get(request.version) or b"%d.%d %s" % (*request.version, PSEUDONYM)
+    mine = b"%d.%d %s" % (*request.version, PSEUDONYM)
     before = request.fields.combined(b"via")
     return mine if before is None else before + b", " + mine
-
-
-_MINE = {(1, minor): b"1.%d %s" % (minor, PSEUDONYM) for minor in (0, 1)}
 
 
 def _forwarded(request: Request, hop: Hop) -> tuple[Pair, ...]:
@@ -223,7 +220,7 @@ def _forwarded_plain(client: str, scheme: bytes, authority: bytes) -> tuple[Pair
 
 
 def _forwarded_by(request: Request, fields: Fields) -> tuple[Pair, ...]:
-    client = request.client.encode("latin-1", "replace") or b"unknown"
+    client = request.client.encode() or b"unknown"
     chain = fields.combined(b"x-forwarded-for")
     proto = fields.get(b"x-forwarded-proto") or request.scheme
     host = fields.get(b"x-forwarded-host") or request.authority
@@ -243,7 +240,6 @@ def _forwarded_by(request: Request, fields: Fields) -> tuple[Pair, ...]:
 
 
 @remembered
-def _quoted(value: bytes) -> bytes:
-    if syntax.is_token(value):
-        return value
-    return b'"' + value.replace(b"\\", b"\\\\").replace(b'"', b'\\"') + b'"'
+def _quoted(authority: bytes) -> bytes:
+    # No host holds a quote or a backslash: the reader of heads refuses it.
+    return authority if syntax.is_token(authority) else b'"' + authority + b'"'
