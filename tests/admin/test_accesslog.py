@@ -194,6 +194,11 @@ def test_a_line_torn_by_a_full_device_spoils_no_other(
     monkeypatch.setattr(os, "write", short)
     with pytest.raises(OSError, match="No space"):
         out.write(b'{"first":1}\n')
+    with pytest.raises(OSError, match="No space"):
+        out.write(b'{"lost":0}\n')
+    room = 1  # ends the torn line, and no more
+    with pytest.raises(OSError, match="No space"):
+        out.write(b'{"lost":0}\n')
     room = 1000
     out.write(b'{"second":2}\n')
     out.close()

@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Iterator
 
 _AT_ONCE = 1 << 16  # bytes of one write
+_LINE_END = 0x0A
 
 
 class Turns:
@@ -55,12 +56,14 @@ class LogFile:
     def write(self, batch: bytes) -> None:
         """Write all of it. Raises OSError; what was written until then stays."""
         with contextlib.nullcontext() if self._turns is None else self._turns.taken():
-            rest = memoryview(b"\n" + batch if self._torn else batch)
+            whole = b"\n" + batch if self._torn else batch
+            rest = memoryview(whole)
             try:
                 while rest:
                     rest = rest[self._some(rest[:_AT_ONCE]) :]
             finally:
-                self._torn = bool(rest) and len(rest) < len(batch)
+                if written := len(whole) - len(rest):
+                    self._torn = whole[written - 1] != _LINE_END
 
     def _some(self, data: memoryview) -> int:
         try:
