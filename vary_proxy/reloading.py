@@ -89,15 +89,16 @@ class Reloader:
 
     async def _reload(self) -> ReloadOutcome:
         async with self._turn:
-            self._seen = await asyncio.to_thread(digest, self._path)
+            self._seen, known = await asyncio.to_thread(self._look)
             try:
                 loaded = await asyncio.to_thread(self._reread)
                 self._take(loaded)
             except ConfigError as error:
-                self._files = error.files or self._files
+                self._files = {**known, **error.files}
                 return self._refused(tuple(map(str, error.problems)))
             except Exception as error:  # whatever it is, the old rules go on
                 _log.exception("the configuration could not be taken")
+                self._files = known
                 return self._refused((f"{type(error).__name__}: {error}",))
             self.last_ok = True
             self._files = dict(loaded.files)
@@ -114,10 +115,12 @@ class Reloader:
         if await asyncio.to_thread(self._has_changed):
             await self.reload()
 
+    def _look(self) -> tuple[bytes, dict[Path, bytes]]:
+        """The file as it is now, and those that it was last known to refer to."""
+        return digest(self._path), {one: fingerprint_now(one) for one in tuple(self._files)}
+
     def _has_changed(self) -> bool:
-        return digest(self._path) != self._seen or any(
-            fingerprint_now(path) != was for path, was in tuple(self._files.items())
-        )
+        return self._look() != (self._seen, self._files)
 
     def _refused(self, problems: tuple[str, ...]) -> ReloadOutcome:
         self.last_ok = False

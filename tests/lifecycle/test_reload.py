@@ -348,3 +348,25 @@ async def test_a_secret_that_is_swapped_is_taken_over(
             await asyncio.sleep(0.1)
             assert caplog.text.count("the configuration was reloaded") == 2
             watch.cancel()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_what_is_wrong_is_told_once_and_not_every_second(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Also where a secret has changed with a file that cannot even be read as YAML."""
+    path, secret = tmp_path / "p.yaml", tmp_path / "site"
+    async with origin("A") as a:
+        secret.write_text("https://one.example")
+        written(path, a)
+        path.write_text(path.read_text().replace('"*"', '"${file:site}"'))
+        async with running(path) as (app, _):
+            secret.write_text("https://two.example")
+            path.write_text("rules: [")
+            watch = asyncio.ensure_future(app.watch())
+            await until(lambda: not app.last_reload_ok)
+            await asyncio.sleep(0.2)
+            assert caplog.text.count("not reloaded, the old configuration goes on") == 1
+            written(path, a)
+            await until(lambda: app.last_reload_ok)
+            watch.cancel()
