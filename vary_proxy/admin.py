@@ -228,7 +228,7 @@ def _guard(token: str) -> Any:
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         if _is_foreign(request):
             raise web.HTTPForbidden(text="a page of another site may not ask this")
-        if not expected and not is_this_machine(request.host):
+        if not expected and not is_this_machine(_host(request)):
             raise web.HTTPForbidden(text="without a token, ask by the name localhost")
         is_page = request.path == "/" and request.method in ("GET", "HEAD")
         if expected and not is_page and not _bears(request, expected):
@@ -251,16 +251,19 @@ def _is_foreign(request: web.Request) -> bool:
     if request.headers.get("Sec-Fetch-Site", "none") in ("cross-site", "same-site"):
         return request.path != "/" or request.method != "GET"  # a link may lead to the page
     origin = request.headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc != request.host
+    return origin is not None and origin.partition("://")[2] != _host(request)
+
+
+def _host(request: web.Request) -> str:
+    return request.headers.get("Host", "")
 
 
 def is_this_machine(host: str) -> bool:
     """True for a Host that no foreign name server can point elsewhere."""
-    name = urlsplit(f"//{host}").hostname or ""
-    if name == "localhost" or name == "":
-        return True
     try:
-        ipaddress.ip_address(name)
+        name = urlsplit(f"//{host}").hostname or ""
+        if name not in ("", "localhost"):
+            ipaddress.ip_address(name)
     except ValueError:
         return False
     return True

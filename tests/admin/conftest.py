@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from vary_proxy.app import App
 from vary_proxy.config import loads
@@ -83,7 +84,7 @@ class Proxy:
     def admin(self) -> str:
         return f"http://{self.app.eyes.bound['admin']}"
 
-    async def ask(self, url: str, method: str = "GET", **options: Any) -> Answer:
+    async def ask(self, url: str | URL, method: str = "GET", **options: Any) -> Answer:
         async with self.client.request(method, url, **options) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, headers, await response.text())

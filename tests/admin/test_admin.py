@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from yarl import URL
 
 from tests.admin.conftest import LETS_IN, TOKEN, Origin, Proxy, Start
 from vary_proxy.admin import is_this_machine
@@ -51,6 +52,20 @@ async def test_no_page_of_another_site_gets_in(start: Start, headers: dict[str, 
     assert await proxy.is_stored("/a")
     assert (await proxy.ask(url, "POST", json={"all": True})).status == 200
     assert not await proxy.is_stored("/a")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{"Host": "[::1"}, {"Host": "[x]:1"}, {"Origin": "http://["}, {"Origin": "http://[x]:1"}],
+)
+async def test_a_name_that_cannot_be_read_is_foreign(
+    start: Start, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    proxy = await start(OPEN)
+    for path in ("stats", "x%0AERROR%20forged"):
+        answer = await proxy.ask(URL(f"{proxy.admin}/{path}", encoded=True), headers=headers)
+        assert answer.status == 403
+    assert caplog.text == ""
 
 
 async def test_without_a_token_no_foreign_name_leads_here(start: Start) -> None:
