@@ -9,6 +9,7 @@ deadline, the others share what is under way, and the end of the process waits f
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 import threading
@@ -33,14 +34,22 @@ class Names:
         return found
 
     def _look_up(self, host: str, port: int) -> asyncio.Future[Found | OSError]:
+        """What is under way. Raises OSError where there is no thread for it."""
         key = (host, port)
-        if key not in self._underway:
+        future = self._underway.get(key)
+        if future is None:
             loop = asyncio.get_running_loop()
-            future = self._underway[key] = loop.create_future()
+            future = loop.create_future()
+            asking = threading.Thread(
+                target=_ask, args=(loop, future, host, port), name=f"name {host}", daemon=True
+            )
+            try:
+                asking.start()
+            except RuntimeError as full:
+                raise OSError(errno.EAGAIN, str(full)) from None
+            self._underway[key] = future
             future.add_done_callback(lambda _: self._underway.pop(key))
-            arguments = (loop, future, host, port)
-            threading.Thread(target=_ask, args=arguments, name=f"name {host}", daemon=True).start()
-        return self._underway[key]
+        return future
 
 
 def is_address(host: str) -> bool:

@@ -80,6 +80,21 @@ async def test_what_was_found_is_not_kept_for_later(resolver: Resolver) -> None:
     assert resolver.asked == [NAME, NAME]
 
 
+async def test_no_thread_to_be_had_fails_one_look_up_and_no_later_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    names = Names()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", full)
+        with pytest.raises(OSError, match="can't start new thread"):
+            await names.addresses("localhost", 80)
+    async with asyncio.timeout(30):
+        assert await names.addresses("localhost", 80)
+
+
 ENDS = """
 import asyncio, socket, time
 socket.getaddrinfo = lambda *a, **k: time.sleep(60)
