@@ -153,6 +153,22 @@ def test_a_queue_that_nobody_asks_for_any_more_goes(monkeypatch: pytest.MonkeyPa
     assert (len(feeds), observers) == (0, [])
 
 
+def test_a_queue_of_a_fallen_worker_that_nothing_comes_into_goes_too() -> None:
+    now = 0.0
+    observers: list[Any] = []
+    feeds = Feeds(observers, lambda: now)
+    for at in range(tailing.MOST_LISTENERS):
+        feeds.take(Question(f"gone {at}", Wanted(caches=("no such",))))
+    assert not feeds.has_room()
+    now = 61.0
+    assert feeds.has_room()
+    assert (len(feeds), observers) == (0, [])
+    feeds.take(Question("gone", Wanted()))
+    now = 122.0
+    feeds.take(Question("mine", Wanted()))
+    assert (len(feeds), len(observers)) == (1, 1)
+
+
 async def test_a_stuck_listener_delays_no_request(start: Start, origin: Origin) -> None:
     proxy = await start()
     reader, writer = await asyncio.open_connection(

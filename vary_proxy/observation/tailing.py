@@ -29,7 +29,7 @@ MOST_WAITING = 2048  # lines in one queue
 _EVERY = 0.2  # seconds between two looks
 _QUIET = 10.0  # seconds without a line after which an empty one shows that we are there
 _PATIENCE = 30.0  # seconds in which a listener must take what it is sent
-_ABANDONED = 60.0  # seconds after which nobody will ask for a full queue again
+_ABANDONED = 60.0  # seconds after which nobody will ask for a queue again
 _STATUS = re.compile(r"[1-5](?:[0-9][0-9]|xx)", re.I | re.A)
 
 
@@ -84,12 +84,18 @@ class Feeds:
     def __len__(self) -> int:
         return len(self._queues)
 
+    def has_room(self) -> bool:
+        """False while as many listen as may."""
+        self._forget_abandoned()
+        return len(self) < MOST_LISTENERS
+
     def take(self, asked: Question) -> Batch:
         """What has come since the last time; the first time begins it."""
         queue = self._queues.get(asked.name)
         if queue is None:
             if asked.last:
                 return Batch([])
+            self._forget_abandoned()
             queue = self._queues[asked.name] = _Queue(asked.wanted, self._timer())
             if len(self._queues) == 1:
                 self._observers.append(self._told)
@@ -108,12 +114,20 @@ class Feeds:
                 continue
             if len(queue.entries) >= MOST_WAITING:
                 queue.lost += 1
-                if self._timer() - queue.asked > _ABANDONED:  # its worker has fallen
+                if self._is_abandoned(queue):
                     self._forget(name)
                 continue
             if entry is None:
                 entry = (time.time(), request, reply.record, reply.status, sent, seconds)
             queue.entries.append(entry)
+
+    def _is_abandoned(self, queue: _Queue) -> bool:
+        """True where nobody asks any more: the worker of its listener has fallen."""
+        return self._timer() - queue.asked > _ABANDONED
+
+    def _forget_abandoned(self) -> None:
+        for name in [name for name, one in self._queues.items() if self._is_abandoned(one)]:
+            self._forget(name)
 
     def _forget(self, name: str) -> None:
         if self._queues.pop(name, None) is not None and not self._queues:
@@ -128,7 +142,7 @@ async def stream(request: web.Request, eyes: Eyes) -> web.StreamResponse:
     """Lines as they come, until either side has enough."""
     assert eyes.feeds is not None
     wanted = _wanted(request)
-    if len(eyes.feeds) >= MOST_LISTENERS:
+    if not eyes.feeds.has_room():
         raise web.HTTPServiceUnavailable(text=f"{MOST_LISTENERS} listen already; end one")
     asked = Question(secrets.token_hex(8), wanted)
     response = web.StreamResponse(
