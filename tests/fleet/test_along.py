@@ -220,13 +220,22 @@ async def test_an_answer_that_cannot_be_shared_releases_everybody_at_once(
     assert await one.rest() == b"".join(SMALL)
 
 
-@pytest.mark.parametrize("how", ["kill", "pause"])
+@pytest.mark.parametrize(
+    ("how", "store"),
+    [("kill", ""), ("pause", ""), ("kill", ", memory: {max: 0, max_object: 0}")],
+    ids=["killed", "paused", "killed, and nothing else to store in"],
+)
 async def test_a_redis_that_is_lost_in_mid_body_is_not_missed(
-    origin: Origin, redis: RedisServer, start: Starter, session: aiohttp.ClientSession, how: str
+    origin: Origin,
+    redis: RedisServer,
+    start: Starter,
+    session: aiohttp.ClientSession,
+    how: str,
+    store: str,
 ) -> None:
     gate = asyncio.Event()
     origin.bodies = [Body(LARGE, gates=[gate]), Body(LARGE)]
-    urls = [await start(timeout="250ms") + "/a" for _ in range(2)]
+    urls = [await start(timeout="250ms", store=store) + "/a" for _ in range(2)]
     one, other = (Reader(session, url) for url in urls)
     await one.begin()
     await one.until(1)

@@ -3,8 +3,8 @@
 Its blocks are known to those who follow the flight alone, until it is published. When the
 flight ends before its time, or makes no headway for as long as a rider would wait, the same
 is asked for anew, and what has been passed on already must be how the new body begins, under
-the same validators: then it goes on where it was. Else the body is cut, visibly, and never
-mixed with another.
+the same validators: then it goes on where it was, also where nothing can be stored any more.
+Else the body is cut, visibly, and never mixed with another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
-from vary_proxy.core.message import Buffer
+from vary_proxy.core.message import Buffer, Fields
 from vary_proxy.core.stored import StoredResponse
 from vary_proxy.fetches.keeping import keeping
 from vary_proxy.flights import (
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _HISTORY = 1 << 20  # bytes kept here; who is further behind reads the blocks himself
 _LOOK = 0.5  # seconds: news may have been lost
+_SHARED = ("too-large", "unproven-length")  # may be anybody's, and cannot be stored here and now
 _SAME = (b"etag", b"last-modified", b"content-type", b"content-encoding", b"content-range")
 
 
@@ -167,9 +168,13 @@ class Along:
 
     async def _ours(self) -> AsyncGenerator[Buffer, None]:
         """The rest, asked for anew. Raises OriginFailure."""
-        left, digest = self._passed, hashlib.sha256()
+        left, digest, count = self._passed, hashlib.sha256(), 0
+        promised = self._followed.headway.length
         async with aclosing(self._anew()) as anew:
             async for chunk in anew:
+                count += len(chunk)
+                if promised is not None and count > promised:
+                    raise _changed()
                 if left:
                     digest.update(chunk[:left])
                     left, chunk = max(0, left - len(chunk)), chunk[left:]
@@ -177,7 +182,7 @@ class Along:
                         raise _changed()
                 if chunk:
                     yield chunk
-        if left:
+        if left or promised not in (None, count):
             raise _changed()
 
     async def _anew(self) -> AsyncGenerator[Buffer, None]:
@@ -192,18 +197,25 @@ class Along:
             case Landed(draft, _, spool, _, anchor):
                 async with aclosing(anchor):  # whoever reads nothing holds it for nobody
                     length = spool.size if spool.finished else spool.length
-                    self._hold(draft, length)
+                    self._hold(draft.status, draft.fields, length)
                     reader = spool.reader()
                 async with aclosing(reader):
                     async for chunk in reader:
                         yield chunk
             case Found(stored) | Validated(stored):
-                self._hold(stored, stored.body.length)
+                self._hold(stored.status, stored.fields, stored.body.length)
                 async for chunk in self._held(stored):
                     yield chunk
-            case Alone(response):
-                await response.close()
-                raise _changed()
+            case Alone(response, fields, reason):
+                try:
+                    if reason not in _SHARED:
+                        raise _changed()
+                    proven = not response.close_delimited
+                    self._hold(response.head.status, fields, response.length, proven=proven)
+                    async for chunk in response.chunks():
+                        yield chunk
+                finally:
+                    await response.close()
             case Opened(_, _, _, opener):
                 opener.close()
                 raise _changed()
@@ -212,11 +224,17 @@ class Along:
             case other:
                 assert_never(other)
 
-    def _hold(self, other: StoredResponse, length: int | None) -> None:
-        """Raises OriginFailure unless *other* is what was promised."""
+    def _hold(
+        self, status: int, fields: Fields, length: int | None, *, proven: bool = True
+    ) -> None:
+        """Raises OriginFailure unless that is what was promised.
+
+        Not *proven*: its end proves nothing, so that its length must be known already.
+        """
         draft, promised = self._followed.draft, self._followed.headway.length
-        same = all(draft.fields.lines(name) == other.fields.lines(name) for name in _SAME)
-        if not same or draft.status != other.status or promised not in (None, length):
+        same = all(draft.fields.lines(name) == fields.lines(name) for name in _SAME)
+        fits = proven if promised is None else length in (None, promised)
+        if not same or draft.status != status or not fits:
             raise _changed()
 
     async def _held(self, stored: StoredResponse) -> AsyncIterator[Buffer]:
