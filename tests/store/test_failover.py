@@ -18,7 +18,7 @@ from tests.hold import troubles
 from tests.hold.callers import Callers
 from tests.hold.pages import pages
 from tests.hold.realm import Realm
-from tests.hold.realms import Sort, ask, inside
+from tests.hold.realms import Sort, inside
 from tests.hold.verdicts import answers_in
 from tests.hold.worlds import Front
 from tests.store.builders import put, stored
@@ -30,6 +30,7 @@ from vary_proxy.store.layered import LayeredStore
 
 _numbers = itertools.count()
 A = b"https://a.example"
+CLIENTS = 8
 BACK = 6.0  # seconds from a new primary to a store that is used
 
 
@@ -89,7 +90,9 @@ async def _judged(url: str, memory: str) -> AsyncIterator[Front]:
 
 async def _ask(callers: Callers, edge: Front, over: asyncio.Event) -> None:
     while not over.is_set():
-        await ask(callers, [edge], 200)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(callers.call([edge], 10))
 
 
 async def _lose(edge: Front, dies: RedisServer, replica: RedisServer, way: str) -> None:
