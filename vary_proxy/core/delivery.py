@@ -120,7 +120,7 @@ def compose(
         head.append((b"age", age))
     fields = fields.plus((*head, (b"cache-status", _chained(stored.fields, status))))
     if validation.not_modified(request, stored):
-        return Plan(304, of_not_modified(fields), pieces=(), bodiless=True)
+        return Plan(304, of_not_modified(fields), bodiless=True)
     if length is None or (stored.part is not None and not aged):
         return _whole(request, stored, fields, length)  # a part just asked for goes as it came
     if stored.status == 200 or stored.part is not None:
@@ -157,7 +157,7 @@ def _partial(request: Request, stored: StoredResponse, fields: Fields, length: i
     if value is None or request.method != b"GET":
         return None
     wanted = ranges.specs(value)
-    if wanted is None or not ranges.if_range_holds(request.fields.get(b"if-range"), stored):
+    if wanted is None or not ranges.if_range_holds(request.fields.combined(b"if-range"), stored):
         return None
     total, offset = length, 0
     if stored.part is not None:
