@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from urllib.parse import unquote_to_bytes
 
 import http_sf
 import pytest
@@ -72,6 +73,21 @@ def test_every_dictionary_is_read(dictionary):
 )
 @example(b"a=1.")
 @example(b"a=-")
+@example(b"a=--1")
+@example(b"a=1.2.3")
+@example(b"a=123456789012.5")
+@example(b"a=-123456789012.5")
+@example(b"a=-999999999999999")
+@example(b"a=()")
+@example(b"a=( 1  2 );x")
+@example(b"a=(1;x 2)")
+@example(b"a=(1")
+@example(b"a=1;  b=2;c, d")
+@example(b"a=1 \t, b")
+@example(b"a=1;")
+@example(b"a=")
+@example(b"a=*x:/y")
+@example(b"a=@-1")
 @example(b"a=1234567890123456")
 @example(b"a=1234567890123.1")
 @example(b"a=123456789012.1234")
@@ -126,3 +142,12 @@ def test_anything_else_is_refused_alike(value):
 )
 def test_by_section_of_rfc_9651(value, found):
     assert typed(structured.dictionary(value)) == typed(found)
+
+
+@given(st.binary(max_size=24))
+@example(b'a"b\\c')
+@example(b"\x1f\x20\x7e\x7f%\xff")
+def test_3_3_3_any_bytes_can_be_shown_as_a_string(value):
+    shown = http_sf.parse(structured.string(value).encode("ascii"), tltype="item")[0]
+    assert unquote_to_bytes(shown) == value
+    assert all(0x20 <= ord(one) < 0x7F for one in shown)

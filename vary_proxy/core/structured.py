@@ -43,7 +43,6 @@ def dictionary(value: bytes) -> dict[bytes, Item] | None:
             else:
                 item = True
             at = _parameters(text, at)
-            found.pop(key, None)
             found[key] = item
             at = _spaces(text, at, b" \t")
             if at == len(text):
