@@ -99,6 +99,19 @@ async def test_a_crowd_is_answered_by_the_proxy_and_counted(
     assert await exchanges(client, show, "abc123") == []
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["x", "[]", "\u00ff", '{"visitors": "x"}', '{"visitors": 1e400}', '{"visitors": null}'],
+)
+async def test_what_no_page_of_ours_says_is_refused(
+    show: Addresses, client: aiohttp.ClientSession, said: str
+) -> None:
+    if said.startswith("{"):
+        said = said.replace("{", '{"target": "/gallery/a1/dunes.png", ')
+    async with client.post(show.page + "/crowd", data=said.encode("latin-1")) as reply:
+        assert reply.status == 400
+
+
 @pytest.mark.parametrize("target", ["http://other.example/", "/gallery/../x.png", "/admin", ""])
 async def test_a_crowd_goes_nowhere_else(
     show: Addresses, client: aiohttp.ClientSession, target: str

@@ -297,6 +297,12 @@ def test_extra_fields_are_sent_and_never_shown() -> None:
     assert not any("Authorization:" in one for one in asked if one.startswith("OPTIONS"))
 
 
+def test_a_signature_is_masked_however_its_name_is_written() -> None:
+    masks = Masks()
+    for name in ("X-Amz-Signature", "X%2DAmz%2dSignature", "x-amz-signature", "sig", "a_token"):
+        assert masks.text(f"http://a/b?v=1&{name}=hush;w=2") == f"http://a/b?v=1&{name}=***;w=2"
+
+
 def test_short_words_of_a_secret_do_not_mask_everything() -> None:
     masks = Masks.of((("Authorization", "Basic dXNlcjpwYXNz"), ("Accept", "text/html")))
     assert masks.text("Basic needs, dXNlcjpwYXNz, text/html") == "Basic needs, ***, text/html"

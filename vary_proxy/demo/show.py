@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -151,7 +151,7 @@ class Show:
         return web.json_response(self._traffic.of(request.query.get("run", "")))
 
     async def _set(self, request: web.Request) -> web.StreamResponse:
-        self._bucket.bare_304 = bool((await request.json()).get("bare304"))
+        self._bucket.bare_304 = (await _wish(request)).get("bare304") is True
         return web.json_response({"bare304": self._bucket.bare_304})
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
@@ -170,11 +170,13 @@ class Show:
 
     async def _crowd(self, request: web.Request) -> web.StreamResponse:
         """Let visitors ask for one picture at both doors, every other one with ``Origin``."""
-        wish = await request.json()
-        target = str(wish.get("target", ""))
+        wish = await _wish(request)
+        target, visitors = str(wish.get("target", "")), wish.get("visitors", 0)
         if re.fullmatch(re.escape(GALLERY) + r"[a-z0-9]+/[a-z]+\.png", target) is None:
             raise web.HTTPBadRequest(text="target: no picture of the gallery\n")
-        queue = list(range(min(int(wish.get("visitors", 0)), _CROWD)))
+        if not isinstance(visitors, int):
+            raise web.HTTPBadRequest(text="visitors: not a number\n")
+        queue = list(range(min(visitors, _CROWD)))
         await asyncio.gather(*(self._visitor(queue, target) for _ in range(_ABREAST)))
         return web.json_response(self._traffic.counts)
 
@@ -189,6 +191,17 @@ class Show:
                 url = self._url(self._ports[door]) + target
                 async with self._session.get(url, headers=fields) as reply:
                     await reply.read()
+
+
+async def _wish(request: web.Request) -> dict[str, Any]:
+    """What the page asks for. Raises HTTPBadRequest."""
+    try:
+        wish = await request.json()
+    except (ValueError, LookupError, RecursionError):  # no text, no charset, no JSON
+        wish = None
+    if not isinstance(wish, dict):
+        raise web.HTTPBadRequest(text="write an object, as JSON\n")
+    return wish
 
 
 def _static(name: str) -> str:

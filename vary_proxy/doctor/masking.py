@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 _HARMLESS = frozenset(
     ("accept", "accept-encoding", "accept-language", "cache-control", "host", "user-agent")
 )
-_SECRET_PARAMETER = re.compile(
-    r"([?&;](?:x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)"
+_PARAMETER = re.compile(r"([?&;])([^=&;#\s\"]+)=[^&;#\s\"]*")
+_SECRET = re.compile(
+    r"(?:x-amz-(?:signature|credential|security-token)|x-goog-(?:signature|credential)"
     r"|awsaccesskeyid|key-pair-id|(?:[a-z0-9]+[_.-])*(?:signature|sig|token|secret|password|passwd"
-    r"|pwd|auth|key|apikey|code|policy|credential|session))=)[^&;#\s\"]*",
+    r"|pwd|auth|key|apikey|code|policy|credential|session))",
     re.IGNORECASE,
 )
 MASK = "***"
@@ -37,4 +39,11 @@ class Masks:
         """*text* as it may be shown."""
         for value in self.values:
             text = text.replace(value, MASK)
-        return _SECRET_PARAMETER.sub(rf"\1{MASK}", text)
+        return _PARAMETER.sub(_masked, text)
+
+
+def _masked(parameter: re.Match[str]) -> str:
+    """The *parameter* without a secret; a server decodes its name, and so do we."""
+    if _SECRET.fullmatch(unquote(parameter[2])) is None:
+        return parameter[0]
+    return f"{parameter[1]}{parameter[2]}={MASK}"
