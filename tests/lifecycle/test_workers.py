@@ -6,6 +6,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -161,6 +163,11 @@ def test_a_reload_reaches_all(start, origin, tmp_path: Path) -> None:  # type: i
         for slot in range(3):
             proxy.hears(f"ERROR worker {slot}: not reloaded.*p.yaml:2:")
         assert {get(port) for _ in range(12)} == {b"BB"}
+        fallen = proxy.workers()[0]
+        os.kill(fallen, signal.SIGKILL)
+        soon(lambda: sum("not reloaded" in line for line in proxy.said) == 4)
+        soon(lambda: len(set(proxy.workers()) - {fallen}) == 3)
+        assert {get(port) for _ in range(48)} == {b"BB"}  # as the others, also where it cannot read
 
 
 def test_a_taken_port_is_told_once(start, origin) -> None:  # type: ignore[no-untyped-def]
@@ -278,3 +285,55 @@ def test_an_unsafe_method_invalidates_in_every_worker(start, monkeypatch) -> Non
             assert put(port, "/a") == b"done"
         assert {get(port, "/a") for _ in range(24)} == {b"4"}
         assert "vary_proxy_store_errors_total{" not in get(probes, "/metrics").decode()
+
+
+NO_PROCESS = """
+import os, signal, sys, time
+from vary_proxy.workers import supervisor
+
+fork, forks = os.fork, 0
+
+def full():
+    global forks
+    forks += 1
+    if forks in eval(sys.argv[1]):
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+
+os.fork = full
+
+def work(post):
+    post.report("")
+    if post.again:
+        print("back", flush=True)
+        os.kill(os.getppid(), signal.SIGTERM)
+        supervisor.listen_to_signals()
+        time.sleep(60)  # until that signal is passed on
+    os._exit(1)
+
+open_before = len(os.listdir("/dev/fd"))
+tell = lambda said: said.startswith("not") and print(said, flush=True)
+one = supervisor.Supervisor(1, work, lambda: print("serving", flush=True), tell)
+print(one.run())
+print(len(os.listdir("/dev/fd")) - open_before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("refused", "printed", "again"),
+    [((2, 3), ["serving", "back", "143", "0"], 3), ((1,), ["not started: worker 0", "1", "0"], 0)],
+)
+def test_where_no_process_is_to_be_had_it_is_tried_again(
+    refused: tuple[int, ...], printed: list[str], again: int
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", NO_PROCESS, repr(refused)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    lines = ended.stdout.splitlines()
+    assert [line[: len(begin)] for line, begin in zip(lines, printed, strict=True)] == printed
+    assert "Resource temporarily unavailable" in ended.stderr + ended.stdout
+    assert ended.stderr.count("it is started again") == again

@@ -88,7 +88,8 @@ class Supervisor:
         gc.freeze()  # what is here by now stays shared with the workers
         try:
             for slot in range(self._count):
-                self._start(slot)
+                if not self._ending:
+                    self._start(slot)
             while self._workers or (self._due and not self._ending):
                 self._turn(awake)
         finally:
@@ -118,19 +119,33 @@ class Supervisor:
         return max(0.0, min(self._due.values()) - time.monotonic())
 
     def _start(self, slot: int) -> None:
-        ours, theirs = os.pipe()
+        """Start one; where the system has no room for it, later."""
+        try:
+            ours, theirs = os.pipe()
+            try:
+                pid = self._forked(slot, ours, theirs)
+            except OSError:
+                os.close(ours)
+                raise
+            finally:
+                os.close(theirs)
+        except OSError as full:
+            self._fell(slot, f"could not be started: {full.strerror}", stood=False)
+            return
+        os.set_blocking(ours, False)
+        worker = self._workers[slot] = _Worker(pid, ours, time.monotonic())
+        self._selector.register(ours, selectors.EVENT_READ, worker)
+
+    def _forked(self, slot: int, ours: int, theirs: int) -> int:
         # Signals wait until the worker can take them: none is lost, none is taken twice.
         signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         try:
             pid = os.fork()
             if pid == 0:
                 self._become(slot, ours, theirs)
+            return pid
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
-        os.close(theirs)
-        os.set_blocking(ours, False)
-        worker = self._workers[slot] = _Worker(pid, ours, time.monotonic())
-        self._selector.register(ours, selectors.EVENT_READ, worker)
 
     def _become(self, slot: int, ours: int, theirs: int) -> None:
         """In the new process: work, and never return."""
@@ -169,9 +184,7 @@ class Supervisor:
         said = worker.said.decode(errors="replace").strip()
         worker.serves = not said
         if said and not self._announced and not self._ending:
-            self._tell(f"not started: {said}")
-            self._end(signal.SIGINT)
-            self._worst = NOT_STARTED
+            self._give_up(said)
         elif said and not self._ending:
             _log.error("a worker could not start: %s", said)
         elif not self._announced and all(
@@ -225,17 +238,23 @@ class Supervisor:
         if self._ending:
             self._worst = max(self._worst, status)
             return
+        how = f"ended by signal {-code}" if code < 0 else f"ended with status {code}"
+        self._fell(slot, how, stood=time.monotonic() - worker.started >= _STEADY)
+
+    def _fell(self, slot: int, how: str, *, stood: bool) -> None:
+        """There is none in *slot* now; have one there again soon, or give up the start."""
         if not self._announced:
-            self._tell("not started: a worker ended at once")
-            self._worst = NOT_STARTED
-            self._end(signal.SIGINT)
+            self._give_up(f"worker {slot} {how}")
             return
-        stood = time.monotonic() - worker.started >= _STEADY
         falls = self._falls[slot] = 0 if stood else self._falls.get(slot, -1) + 1
         delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2**falls)
         self._due[slot] = time.monotonic() + delay
-        how = f"by signal {-code}" if code < 0 else f"with status {code}"
-        _log.error("worker %d ended %s; it is started again in %.1f s", slot, how, delay)
+        _log.error("worker %d %s; it is started again in %.1f s", slot, how, delay)
+
+    def _give_up(self, why: str) -> None:
+        self._tell(f"not started: {why}")
+        self._worst = NOT_STARTED
+        self._end(signal.SIGINT)
 
     def _close(self, *sockets: socket.socket) -> None:
         self._selector.close()
