@@ -52,6 +52,7 @@ ACAO, ACAC = "Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"
 SITES = {
     "healthy": Site(),
     "healthy-star": Site({"Vary": "", ACAO: "*"}),
+    "healthy-no-store": Site({"Cache-Control": "no-store"}, more="etag off;"),
     "healthy-long": Site({"Access-Control-Max-Age": "86400"}),
     "healthy-private": Site(
         {"Vary": f"{HEALTHY['Vary']}, Cookie", "Cache-Control": "private, max-age=60"}

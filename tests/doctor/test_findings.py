@@ -8,6 +8,7 @@ import pytest
 
 from tests.cli.test_commands import run
 from tests.doctor.conftest import examined
+from tests.doctor.hostile import replying, serving
 from tests.doctor.sites import SITES, A, Nginx
 from tests.frameworks import origins as frameworks
 from tests.real.servers import ALLOWED, s3rver
@@ -85,6 +86,18 @@ def test_the_proof_is_what_was_sent_and_seen(nginx: Nginx) -> None:
     assert ["Origin", A] in asked["request"]["fields"]
     assert ["access-control-allow-origin", A] in asked["response"]["fields"]
     assert "vary: repair" in finding["rule"]
+
+
+def test_what_was_not_examined_is_noted(nginx: Nginx) -> None:
+    assert examined(nginx.site("CO112")).opinion["notes"] == []  # the finding says it
+    (note,) = examined(f"{nginx.url}/nowhere/x").opinion["notes"][1:]
+    assert note == "the URL itself answers 404; is it the right one?"
+    with serving(replying(302, location="https://elsewhere.example/x")) as (url, _):
+        assert (
+            examined(f"{url}/x")
+            .opinion["notes"][-1]
+            .startswith("it redirects to https://elsewhere.example/x, which was not asked")
+        )
 
 
 def test_the_rule_that_cures_is_for_the_origins_that_were_named(nginx: Nginx) -> None:

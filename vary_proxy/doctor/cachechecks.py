@@ -22,7 +22,8 @@ def _validators(sheet: Sheet) -> Iterator[Found]:
     if none is None or none.answer.status != 200:
         return
     tag = none.answer.text("etag")
-    if tag is None or not tag.startswith('"'):
+    kept = not directives.of_response(none.answer.fields).no_store
+    if kept and (tag is None or not tag.startswith('"')):
         yield Found("CA301", "no ETag" if tag is None else f"ETag: {tag}", (none,))
     for other in sheet.some("allowed", "second", "stranger"):
         same = other.answer.status == 200 and other.answer.body == none.answer.body

@@ -107,14 +107,17 @@ def _notes(opinion: Opinion) -> list[str]:
     if sheet is None:
         return []
     notes = []
-    if not sheet.accepts("allowed"):
+    if not sheet.accepts("allowed") and not any(one.id == "CO112" for one in opinion.found):
         who = sheet.askers.allowed
         guess = "is not allowed" if sheet.askers.named else "was a guess, and is not allowed"
         remedy = "name one that is, with --origin-header, to see what its pages get"
         notes.append(f"{who} {guess}; {remedy}")
     first = sheet.answer("none")
     if first is not None and first.status >= 400:
-        notes.append(f"the URL itself answers {first.status}")
+        notes.append(f"the URL itself answers {first.status}; is it the right one?")
+    if first is not None and 300 <= first.status < 400 and "target-none" not in sheet.exchanges:
+        where = first.text("location") or "nowhere"
+        notes.append(f"it redirects to {where}, which was not asked; ask about that as well")
     notes += [f"no answer to {label}: {why}" for label, why in sheet.silent.items()]
     return notes
 
