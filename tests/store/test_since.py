@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.store.builders import KEY, found, put, stored
+from tests.store.builders import KEY, Heard, found, put, stored
 from tests.store.conftest import SHARED, eventually
 from tests.store.servers import RedisServer
 from vary_proxy.core.stored import Body, StoredResponse
@@ -19,6 +19,12 @@ from vary_proxy.store.shared import SharedStore
 A, B = b"https://a.example", b"https://b.example"
 Opened = Callable[..., LayeredStore]
 Purge = Callable[[SharedStore, StoredResponse], Awaitable[object]]
+
+
+async def matching(store: SharedStore, *, soft: bool = False) -> None:
+    async for _ in store.purge_matching(lambda key: key == KEY, soft=soft):
+        pass
+
 
 PURGES: dict[str, Purge] = {
     "of the resource": lambda store, old: store.purge(KEY),
@@ -38,6 +44,14 @@ async def whole(store: SharedStore, since: Since | None) -> None:
     async with writer:
         await writer.write(bytes(300_000))
         await writer.commit(stored(A, cache_tag="news"))
+
+
+async def put_under(store: SharedStore, since: Since | None) -> None:
+    writer = store.writer(b"elsewhere", 6, 64, since)
+    assert writer is not None
+    async with writer:
+        await writer.write(b"<svg/>")
+        await writer.commit(stored(A))
 
 
 async def sparse(store: SharedStore, since: Since | None) -> None:
@@ -74,6 +88,35 @@ async def test_what_nobody_purged_is_published(
     await put(other, KEY, stored(B))
     await publish(one, since)
     assert await fresh(many())
+
+
+@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("publish", [whole, sparse])
+async def test_nor_after_a_purge_that_looked_at_all_there_was(
+    redis_url: str, opened: Opened, publish: Callable[..., Awaitable[None]], soft: bool
+) -> None:
+    one, other, third = (opened("redis", url=redis_url).shared for _ in range(3))
+    elsewhere = await one.since(b"elsewhere")
+    since = await one.since(KEY)
+    await matching(other, soft=soft)  # and found nothing
+    await one.find(KEY)
+    await publish(one, since)
+    assert not await fresh(third)
+    await publish(one, await one.since(KEY))
+    assert await fresh(third)
+    await put_under(one, elsewhere)
+    assert not await found(third, b"elsewhere")  # of it nobody can tell
+
+
+async def test_the_other_processes_hear_of_it(opened: Opened, redis_server: RedisServer) -> None:
+    one, other = (opened("redis", url=redis_server.url) for _ in range(2))
+    await one.load(KEY)
+    await eventually(lambda: one.trusted)
+    heard = Heard(one)
+    before = await one.since(KEY)
+    await matching(other.shared)
+    await eventually(lambda: b"" in heard.subjects)
+    assert await one.since(KEY) != before
 
 
 @pytest.mark.parametrize("publish", [whole, sparse])

@@ -126,8 +126,11 @@ class CacheDriver:
         await self._set(soft_name if soft else hard_name, b"%d" % number)
         return number
 
-    async def scan(self) -> AsyncIterator[Batch]:
+    async def fence(self, message: bytes) -> None:
         raise Unsupported(f"{self.label} cannot list its keys: purge by URL, by tag, or all")
+
+    async def scan(self) -> AsyncIterator[Batch]:
+        await self.fence(b"")
         yield Batch(())  # what makes this an iterator
 
     async def ping(self, *, write: bool) -> None:

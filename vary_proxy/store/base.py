@@ -31,7 +31,7 @@ class Since:
     """How a resource stood in a shared store before its origin was asked for it.
 
     What is purged later has another ``generation``, or meets a greater ``epoch``. ``doubts``
-    counts how often this process has had to forget what it knew.
+    counts how often this process has heard that any resource may have been purged.
     """
 
     generation: bytes

@@ -24,7 +24,7 @@ class Beliefs:
     """At most *max_bytes* of resources; 0: nothing, and every question is asked anew."""
 
     def __init__(self, max_bytes: int, shared: SharedStore) -> None:
-        self.doubts = 0  # times that many resources at once were forgotten
+        self.doubts = 0  # times that any resource may have been purged
         self._alone = not max_bytes
         self._known = Known(max_bytes)
         self._shared = shared
@@ -56,15 +56,20 @@ class Beliefs:
         self._loads.part(key)
 
     def forget_tagged(self, tag: bytes) -> None:
-        self._shared.rows.forget(None)
         for key in self._known.tagged(tag):
             self.forget(key)
-        self._doubt()
+        self.doubt()
 
     def forget_all(self) -> None:
         self._known.clear()
+        self.doubt()
+
+    def doubt(self) -> None:
+        """Believe nothing of what is under way."""
+        self.doubts += 1
         self._shared.rows.forget(None)
-        self._doubt()
+        self._under_way.spoil_all()
+        self._loads.part_all()
 
     async def load(self, key: bytes) -> Resource | None:
         """What the store says, once for all who ask at the same time; None: it does not answer."""
@@ -98,8 +103,3 @@ class Beliefs:
         if load.clean:
             self._known.put(key, found.resource)
         return found.resource
-
-    def _doubt(self) -> None:
-        self.doubts += 1
-        self._under_way.spoil_all()
-        self._loads.part_all()

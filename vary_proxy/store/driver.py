@@ -53,6 +53,7 @@ class Change:
     blocks: Sequence[tuple[str, bytes]] = ()  # written before it, in the same round trip
     kept: Sequence[str] = ()  # blocks whose lifetime is extended to the row's
     renewed: bytes = b""  # the generation from now on, where the change is a purge
+    since: int | None = None  # the epoch in which what it publishes was asked for: see ``fence``
     needed: Sequence[str] = ()  # blocks without which there is nothing to publish
 
 
@@ -104,6 +105,12 @@ class Driver(Protocol):
 
     async def advance(self, tag: bytes | None, *, soft: bool, message: bytes) -> int:
         """Purge a tag, or everything for None, by a new epoch: its number."""
+
+    async def fence(self, message: bytes) -> None:
+        """Have no change applied any more whose ``since`` is before now.
+
+        Whoever then scans overlooks nothing that appears behind him. Raises Unsupported.
+        """
 
     def scan(self) -> AsyncIterator[Batch]:
         """The indices of all rows, in batches, empty ones too. Raises Unsupported."""

@@ -22,7 +22,7 @@ from vary_proxy.store.notices import Notices
 from vary_proxy.store.redis import RedisDriver
 
 LOST, ALONE, FOLLOWED = 0, 1, 2
-_PURGES = frozenset((notices.PURGED, notices.TAG, notices.ALL))
+_PURGES = frozenset((notices.PURGED, notices.TAG, notices.ALL, notices.FENCE))
 _FOLLOWING = 2.0  # seconds for which a question counts as following
 
 

@@ -78,12 +78,10 @@ def change(
     message: bytes = b"",
     blocks: Sequence[tuple[str, bytes]] = (),
     kept: Sequence[str] = (),
-    renewed: bytes = b"",
 ) -> tuple[Change, list[Place]]:
     """What turns *found* into *resource*, and the bodies that nothing points to afterwards.
 
-    *place* is where a new body is; variants that are new remember *epoch*. *renewed* is the
-    generation that a purge leaves.
+    *place* is where a new body is; variants that are new remember *epoch*.
     """
     entries, values = _listed(key, found, resource, epoch)
     places = dict(found.places) if place is None else {**found.places, place.digest: place}
@@ -105,7 +103,6 @@ def change(
             message=message,
             blocks=blocks,
             kept=() if is_sparse else kept,
-            renewed=renewed,
             needed=() if is_sparse else _needed(key, place, resource),
         ),
         [

@@ -217,6 +217,8 @@ class LayeredStore:
             self.shared.tasks.spawn(self.memory.purge(subject), "memory purge")
         elif kind == notices.TAG:
             self.beliefs.forget_tagged(subject)
+        elif kind == notices.FENCE:  # what goes is told one by one
+            self.beliefs.doubt()
         elif kind == notices.ALL:
             self.forget()
             self.shared.tasks.spawn(self.memory.clear(), "memory clear")

@@ -20,14 +20,14 @@ from vary_proxy.tasks import Tasks
 _log = logging.getLogger("vary_proxy")
 
 SENDER = 8  # bytes
-CHANGED, PURGED, TAG, ALL, FLIGHT = b"c", b"p", b"t", b"a", b"f"
-_KINDS = frozenset((CHANGED, PURGED, TAG, ALL, FLIGHT))
+CHANGED, PURGED, TAG, ALL, FENCE, FLIGHT = b"c", b"p", b"t", b"a", b"g", b"f"
+_KINDS = frozenset((CHANGED, PURGED, TAG, ALL, FENCE, FLIGHT))
 BEAT = 1.0  # seconds between signs of life, and until one is missed
 _RETRY = (0.1, 0.25, 0.5, 1.0, 2.0)  # seconds
 
 
 def notice(sender: bytes, kind: bytes, subject: bytes) -> bytes:
-    """A message about *subject*: a primary key, a tag, a flight's name; empty for ALL."""
+    """A message about *subject*: a primary key, a tag, a flight's name; empty for ALL and FENCE."""
     return sender + kind + subject
 
 

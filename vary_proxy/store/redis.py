@@ -32,6 +32,7 @@ class RedisDriver:
         self.cache = _aiocache.BytesCache(self.client, namespace)
         self.channel = self._key(f"{layout.VERSION}:changes")
         self._deadline = deadline
+        self._is_split = self._target.kind == "cluster"
 
     async def look(self, row: str) -> Row:
         async with self.client.pipeline(transaction=False) as pipe:
@@ -70,7 +71,10 @@ class RedisDriver:
         while len(kept) > _BATCH:
             await self.keep_blocks(kept[:_BATCH], change.lifetime)
             del kept[:_BATCH]
+        if await self._is_fenced(change):
+            return Applied.PURGED
         lifetime = _aiocache.milliseconds(change.lifetime)
+        epochs = () if change.since is None or self._is_split else (self._key(layout.EPOCHS),)
         fields: list[bytes] = [b"i", change.index]
         for ident in change.new:
             fields += (b"v" + ident, change.values[ident])
@@ -81,9 +85,10 @@ class RedisDriver:
                 pipe.set(self._key(name), value, px=lifetime)
             pipe.eval(
                 scripts.APPLY,
-                1 + len(change.needed),
+                1 + len(change.needed) + len(epochs),
                 self._key(row),
                 *map(self._key, change.needed),
+                *epochs,
                 change.version,
                 change.generation,
                 os.urandom(8),
@@ -91,6 +96,7 @@ class RedisDriver:
                 self.channel,
                 change.message,
                 change.renewed,
+                change.since if epochs else b"",
                 len(change.gone),
                 *(b"v" + ident for ident in change.gone),
                 *fields,
@@ -98,6 +104,12 @@ class RedisDriver:
             results = await pipe.execute(raise_on_error=False)
         _aiocache.first_error(results)
         return Applied(_text(results[-1]))
+
+    async def _is_fenced(self, change: Change) -> bool:
+        """Where the epochs are on another node than the row, the script cannot look at them."""
+        if change.since is None or not self._is_split:
+            return False
+        return _number(await self.client.hget(self._key(layout.EPOCHS), b"f:all")) > change.since
 
     async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         was = await self.client.eval(
@@ -162,12 +174,18 @@ class RedisDriver:
         self, tag: bytes | None, *, soft: bool, message: bytes, only_latest: bool = False
     ) -> int:
         field = b"" if only_latest else b"all" if tag is None else b"t:" + tag
+        return await self._advance(field, "s" if soft else "h", message)
+
+    async def fence(self, message: bytes) -> None:
+        await self._advance(b"all", "f", message)
+
+    async def _advance(self, field: bytes, kind: str, message: bytes) -> int:
         number = await self.client.eval(
             scripts.ADVANCE,
             1,
             self._key(layout.EPOCHS),
             field,
-            "s" if soft else "h",
+            kind,
             layout.EPOCHS_KEPT * 1000,
             self.channel,
             message,
@@ -177,7 +195,7 @@ class RedisDriver:
 
     async def scan(self) -> AsyncIterator[Batch]:
         pattern = _literal(self._key(f"{layout.VERSION}:{{")) + "*}:r"
-        if self._target.kind == "cluster":  # one after the other, each with a cursor of its own
+        if self._is_split:  # one after the other, each with a cursor of its own
             names: list[bytes | str] = []
             async for name in self.client.scan_iter(match=pattern, count=_LOOKED_AT):
                 names.append(name)

@@ -13,7 +13,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vary_proxy.core.stored import Body, Resource, StoredResponse
 from vary_proxy.store import found, layout, notices
@@ -41,6 +41,17 @@ class Written:
     place: Place
     last: Sequence[tuple[str, bytes]]
     sent: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What a change is made on; see ``Rows.edit``."""
+
+    since: Since
+    body: Body | None
+    written: Written | None
+    fenced: bool
+    renewed: bytes  # the new generation, where it purges
 
 
 class Rows:
@@ -102,40 +113,34 @@ class Rows:
         body: Body | None = None,
         written: Written | None = None,
         *,
+        fenced: bool = True,
         purges: bool = False,
     ) -> Resource | None:
         """Change the row of *key*; what it holds now, None: it was not changed.
 
-        It is not where the row was purged after *since*; and if it *purges*, what others were
-        asking for before is not published either. *body* must be there, or be the one *written*.
+        It is not where the row was purged after *since*, or, if *fenced*, where any may have been
+        by a purge that looks at all; and if it *purges*, what others were asking for before is not
+        published either. *body* must be there, or be the one *written*.
         """
-        renewed = layout.generation() if purges else b""
+        terms = _Terms(since, body, written, fenced, layout.generation() if purges else b"")
         lock = self._locks.setdefault(key, asyncio.Lock())
         try:
             async with lock:  # within one process nobody need come second
-                return await self._edit(key, edit, since, body, written, renewed)
+                return await self._edit(key, edit, terms)
         finally:
             if not lock.locked():
                 self._locks.pop(key, None)
 
-    async def _edit(
-        self,
-        key: bytes,
-        edit: Edit,
-        since: Since,
-        body: Body | None,
-        written: Written | None,
-        renewed: bytes,
-    ) -> Resource | None:
+    async def _edit(self, key: bytes, edit: Edit, terms: _Terms) -> Resource | None:
         result = await self.recall_or_find(key)
         for attempt in range(_ATTEMPTS):
-            if result is None or result.row.generation != since.generation:
+            if result is None or result.row.generation != terms.since.generation:
                 return None
             resource = edit(result.resource)
-            place = _place(result, body, written)
-            if resource is None or (body is not None and place is None):
+            place = _place(result, terms)
+            if resource is None or (terms.body is not None and place is None):
                 return None
-            change, orphans = self._change(key, result, resource, since, place, written, renewed)
+            change, orphans = self._change(key, result, resource, place, terms)
             applied = await self._apply(key, change)
             if applied is Applied.DONE:
                 self._retire(layout.row(key), orphans)
@@ -173,29 +178,29 @@ class Rows:
         key: bytes,
         result: Found,
         resource: Resource,
-        since: Since,
         place: Place | None,
-        written: Written | None,
-        renewed: bytes,
+        terms: _Terms,
     ) -> tuple[Change, list[Place]]:
+        written = terms.written
         if written is not None:
             kept: Sequence[str] = written.sent
         elif place is None or any(one.sparse for one in resource.variants if _is_at(one, place)):
             kept = ()  # each block of a sparse body has a lifetime of its own, and no list
         else:
             kept = layout.block_names(layout.row(key), place)
-        return found.change(
+        change, orphans = found.change(
             key,
             result,
             resource,
             self._clock(),
-            since.epoch,
+            terms.since.epoch,
             place,
-            self.notice(notices.PURGED if renewed else notices.CHANGED, key),
+            self.notice(notices.PURGED if terms.renewed else notices.CHANGED, key),
             () if written is None else written.last,
             kept,
-            renewed,
         )
+        asked = terms.since.epoch if terms.fenced else None
+        return replace(change, renewed=terms.renewed, since=asked), orphans
 
     async def _apply(self, key: bytes, change: Change) -> Applied | None:
         self.forget(key)
@@ -238,7 +243,7 @@ def _is_at(stored: StoredResponse, place: Place) -> bool:
     return stored.body.digest == place.digest
 
 
-def _place(result: Found, body: Body | None, written: Written | None) -> Place | None:
-    if written is not None:
-        return written.place
-    return None if body is None else result.places.get(body.digest)
+def _place(result: Found, terms: _Terms) -> Place | None:
+    if terms.written is not None:
+        return terms.written.place
+    return None if terms.body is None else result.places.get(terms.body.digest)

@@ -1,21 +1,27 @@
 """What has to happen in one piece on a Redis server. All keys of a call share one slot."""
 
-# KEYS: the row, then the blocks that must be there.
+# KEYS: the row, then the blocks that must be there; the epochs, where the call names one.
 # ARGV: version expected, generation expected, new version, lifetime in ms, channel, message,
-#       new generation (empty: as it was), number of fields to drop, these, then pairs of field and
-#       value to set.
+#       new generation (empty: as it was), the epoch that is to be behind no fence (empty: any),
+#       number of fields to drop, these, then pairs of field and value to set.
 # Setting comes before dropping: it is what a full server refuses, and then nothing was done.
 APPLY = """
 local had = redis.call('HMGET', KEYS[1], 'n', 'g')
 if (had[2] or '') ~= ARGV[2] then return 'purged' end
 if (had[1] or '') ~= ARGV[1] then return 'changed' end
-for i = 2, #KEYS do
+local blocks = #KEYS
+if ARGV[8] ~= '' then
+  local fence = redis.call('HGET', KEYS[blocks], 'f:all')
+  if fence and tonumber(fence) > tonumber(ARGV[8]) then return 'purged' end
+  blocks = blocks - 1
+end
+for i = 2, blocks do
   if redis.call('EXISTS', KEYS[i]) == 0 then return 'bodiless' end
 end
-local gone = tonumber(ARGV[8])
-redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, 9 + gone))
+local gone = tonumber(ARGV[9])
+redis.call('HSET', KEYS[1], 'n', ARGV[3], unpack(ARGV, 10 + gone))
 if ARGV[7] ~= '' then redis.call('HSET', KEYS[1], 'g', ARGV[7]) end
-if gone > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 9, 8 + gone)) end
+if gone > 0 then redis.call('HDEL', KEYS[1], unpack(ARGV, 10, 9 + gone)) end
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
@@ -49,10 +55,10 @@ redis.call('PUBLISH', ARGV[3], ARGV[4])
 return was
 """
 
-# KEYS: the epochs. ARGV: field (``all`` or a tag's), ``h`` or ``s``, lifetime in ms, channel,
-# message, the most fields. Numbers grow with the server's clock and never go back; when they
-# were lost, everything before counts as purged, and when tags are too many, likewise. An empty
-# field only makes sure that there is a number: of several who do so at once the first one's.
+# KEYS: the epochs. ARGV: field (``all`` or a tag's), ``h``, ``s`` or ``f`` (a fence), lifetime in
+# ms, channel, message, the most fields. Numbers grow with the server's clock and never go back;
+# when they were lost, everything before counts as purged, and when tags are too many, likewise. An
+# empty field only makes sure that there is a number: of several who do so at once the first one's.
 ADVANCE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -31,8 +31,9 @@ class Sweeper:
         start = await rows.recall_or_find(key)
         count = 0 if start is None else len(start.resource.variants)
         if soft and start is not None and count:
-            done = await rows.edit(key, _all_stale, start.since(), purges=True) is not None
-            self._store.debts.settle(done, notices.PURGED, key)
+            since = start.since()
+            now = await rows.edit(key, _all_stale, since, fenced=False, purges=True)
+            self._store.debts.settle(now is not None, notices.PURGED, key)
         else:
             await self._wipe(key)
         return count
@@ -80,6 +81,9 @@ class Sweeper:
         asked for this wants to know. Nothing else waits for it.
         """
         looked_at = purged = 0
+        if not dry_run:  # what was asked for before now would appear where was looked already
+            await self._store.driver.fence(self._store.rows.notice(notices.FENCE, b""))
+            self._store.rows.forget(None)
         async for batch in self._store.driver.scan():
             looked_at += len(batch.indices)
             named = map(codec.key_of, batch.indices)
@@ -108,7 +112,7 @@ class Sweeper:
         start = await rows.recall_or_find(key)
         now = None
         if start is not None:
-            now = await rows.edit(key, edit, start.since(), purges=purges)
+            now = await rows.edit(key, edit, start.since(), fenced=False, purges=purges)
         if now is not None:
             self._store.debts.settle(True, notices.PURGED, key)
         elif not self._store.breaker.writable:
