@@ -50,6 +50,11 @@ def _host(one: bytes) -> bool:
     return read_head(b"GET / HTTP/1.1\r\nHost: x%sy" % one).request.authority == b"x%sy" % one
 
 
+def _escape(one: bytes) -> bool:
+    hosts = b"x%%%s0" % one, b"x%%0%s" % one
+    return all(read_head(b"GET / HTTP/1.1\r\nHost: " + host).request.authority for host in hosts)
+
+
 def _first(one: bytes) -> bool:
     reader = HeadReader()
     reader.feed(one + b"X")
@@ -97,6 +102,7 @@ def _tag(one: bytes) -> bool:
         pytest.param(_method, TOKEN, id="9112 §3.1 a method"),
         pytest.param(_target, (VISIBLE | OBSOLETE) - {ord("#")}, id="9112 §3.2 a target"),
         pytest.param(_host, HOST, id="9110 §7.2 Host"),
+        pytest.param(_escape, HEX, id="3986 §2.1 an escape in Host"),
         pytest.param(_name, TOKEN, id="9110 §5.1 a field name"),
         pytest.param(_value, TEXT, id="9110 §5.5 a field value"),
         pytest.param(_size, HEX, id="9112 §7.1 a chunk's size"),
