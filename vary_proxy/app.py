@@ -83,7 +83,7 @@ class App:
         self._purge = PurgeMethod(
             self.purger, loaded.settings.admin.purge_from, clock, self.eyes.purged
         )
-        self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self._take)
+        self._reloader = Reloader(loaded, reread or (lambda: load(loaded.path)), self.take)
         options = server_options(loaded.settings.server, loaded.rules.fallback)
         lane = FastLane(self.hot, self.observers, self._believes, clock)
         self.eyes.settle, self._bound = lane.settle, lane.bound
@@ -240,7 +240,7 @@ class App:
         exchange.invalid.to = self._on_invalid
         return exchange
 
-    def _take(self, loaded: Loaded) -> None:
+    def take(self, loaded: Loaded) -> None:
         """Answer from now on by *loaded*; what is under way ends as it began."""
         before, said_before = self.origins, self.loaded.settings.origins
         said_now = loaded.settings.origins
@@ -263,6 +263,8 @@ class App:
             one.begin()
         kept = set(now.values())
         retire(gone, [one for one in before.values() if one not in kept], self.tasks)
+        if self._inherited is not None:
+            self._inherited.agreed.keep(loaded.text)
 
     async def close(self) -> None:
         """Stop now, and give everything back."""

@@ -38,6 +38,7 @@ class Loaded:
     path: Path | None = None
     private: frozenset[str] = frozenset()  # paths whose values came from files: not to be shown
     files: Mapping[Path, bytes] = field(default_factory=dict)  # that, and their fingerprints
+    text: bytes = field(default=b"", repr=False)  # of the file
 
 
 Overrides = Mapping[str, str] | Sequence[Override]
@@ -104,6 +105,7 @@ def loads(
         Path(name) if name else None,
         frozenset(reader.private),
         expansion.files,
+        data,
     )
 
 

@@ -730,7 +730,7 @@ async def test_changed_rules_reach_the_fast_lane(pair: Pair) -> None:
     app = pair.apps[0]
     port = str(app.loaded.settings.origins["o"].url).rpartition(":")[2]
     changed = _RULES.format(port=port).replace("https://a.example", "https://b.example")
-    app._take(config.loads(changed.encode(), "lanes.yaml", (), {}))  # as a reload does
+    app.take(config.loads(changed.encode(), "lanes.yaml", (), {}))  # as a reload does
     fast, _ = await pair.both(request)
     assert b"Access-Control-Allow-Origin: https://b.example" in fast
 

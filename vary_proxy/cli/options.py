@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from vary_proxy.config import Loaded, load
+from vary_proxy.config import Loaded, load, loads
 from vary_proxy.configuration.overrides import ORIGIN, Override, from_flag
 from vary_proxy.configuration.problems import ConfigError, Problem
 
@@ -69,9 +69,18 @@ def _without_file(error: ConfigError) -> ConfigError:
     return ConfigError(missing if one.path == "origins" else one for one in error.problems)
 
 
-def rereader(given: Mapping[str, Any], found: Loaded) -> Callable[[], Loaded]:
-    """What reads *found* again, as it is by then, under the same flags. Raises ConfigError."""
-    return lambda: load(found.path, overrides(given), os.environ)
+def rereader(given: Mapping[str, Any], found: Loaded) -> Callable[..., Loaded]:
+    """What reads *found* again, as it is by then, under the same flags. Raises ConfigError.
+
+    It may be given the text to be read instead of the file's.
+    """
+
+    def again(text: bytes | None = None) -> Loaded:
+        if text is None or found.path is None:
+            return load(found.path, overrides(given), os.environ)
+        return loads(text, str(found.path), overrides(given), os.environ)
+
+    return again
 
 
 def tell(error: ConfigError) -> int:

@@ -18,6 +18,7 @@ import click
 from vary_proxy.cli.options import configuration_options, loaded, rereader
 from vary_proxy.clients.listening import ListenError
 from vary_proxy.config import Loaded
+from vary_proxy.configuration.problems import ConfigError
 from vary_proxy.configuration.quantities import written_size
 from vary_proxy.configuration.settings import Listen, Settings
 
@@ -154,7 +155,7 @@ def _collect_rarely() -> None:
 
 
 async def serve(
-    configuration: Loaded, reread: Callable[[], Loaded], *, watch: bool, place: Place | None = None
+    configuration: Loaded, reread: Callable[..., Loaded], *, watch: bool, place: Place | None = None
 ) -> int:
     """Run until a signal; the exit status."""
     from vary_proxy.app import App
@@ -173,7 +174,7 @@ async def serve(
     if place is not None:
         signals.join(place.post)
         if place.post.again:
-            await app.reload(alone=True)  # to stand where the others stand by now
+            await _stand_with_others(app, place.inherited, reread)
     try:
         addresses = await app.start()
     except (ListenError, OSError) as error:
@@ -192,6 +193,15 @@ async def serve(
     finally:
         await tasks.close()
         await app.close()
+
+
+async def _stand_with_others(app: App, inherited: Inherited, reread: Callable[..., Loaded]) -> None:
+    """Begin with what the other workers took last; then with the file, where that can be used."""
+    text = inherited.agreed.text()
+    if text is not None:
+        with contextlib.suppress(ConfigError):
+            app.take(reread(text))
+    await app.reload(alone=True)
 
 
 def _report(place: Place | None, failure: str, lines: Sequence[str] = ()) -> None:

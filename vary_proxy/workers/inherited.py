@@ -25,6 +25,7 @@ from vary_proxy.clients.listening import (
 )
 from vary_proxy.configuration.settings import Address, Settings
 from vary_proxy.observation.logfile import Turns
+from vary_proxy.workers.agreed import Agreed
 
 _BACKLOG = 2048
 
@@ -41,6 +42,7 @@ class Inherited:
     sockets: dict[str, socket.socket] = field(default_factory=dict)
     peers: list[socket.socket] = field(default_factory=list)
     turns: Turns | None = None  # at the access log
+    agreed: Agreed = field(default_factory=Agreed)
     slot: int = 0
     _reserved: list[socket.socket] = field(default_factory=list)
     _peers_at: list[bytes | str] = field(default_factory=list)
@@ -70,6 +72,7 @@ class Inherited:
     def close(self) -> None:
         """In the supervisor, at the end."""
         _close([*self._reserved, *self.sockets.values(), *self.peers])
+        self.agreed.close()
         if self.turns is not None:
             self.turns.close()
         for path in self._paths:
