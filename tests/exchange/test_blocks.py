@@ -410,6 +410,26 @@ async def test_a_long_range_of_it_is_given_to_its_end(edge: Edge, weak: bool, la
     assert reply.body == large.whole[1000:stop]
 
 
+@pytest.mark.parametrize("said", [b"no-store", b"max-age=60"], ids=["passed", "stored"])
+async def test_what_breaks_off_behind_the_range_asked_for_cuts_nobody(
+    edge: Edge, said: bytes
+) -> None:
+    """The whole block was asked for; of what the client did not want nothing is missed."""
+    large = Large(edge, weak=True, cache_control=said, cut=50_000)
+    answer = large.answer
+
+    def chunked(request):  # type: ignore[no-untyped-def]  # as the handler
+        said = answer(request)
+        fields = tuple(pair for pair in said.fields if pair[0] != b"content-length")
+        return replace(said, fields=fields, length=None)
+
+    edge.origin.handler = chunked
+    reply = await edge.get("/v", range=b"bytes=1000-1099")
+    assert (reply.status, reply.body, reply.cut) == (206, span(large, 1000, 1099), None)
+    await edge.settle()
+    assert edge.origin.responses[-1].closed
+
+
 async def test_a_small_object_that_may_not_be_stored_is_given_exactly(edge: Edge) -> None:
     small = Large(edge, total=900, cache_control=b"no-store")
     await ranged(edge, small, 10, 19)

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator
 from vary_proxy.core import blocks, ranges
 from vary_proxy.core.message import Fields, Request, Response
 from vary_proxy.core.ranges import Span
-from vary_proxy.origin import OriginResponse
+from vary_proxy.origin import OriginFailure, OriginResponse
 
 
 class Trimmed:
     """Fulfils vary_proxy.origin.OriginResponse: *response*, of which *keep* counts from its start.
 
-    The rest is read and dropped, so that the connection can be used again.
+    The rest is read and dropped, so that the connection can be used again; it may break off.
     """
 
     def __init__(self, response: OriginResponse, head: Response, keep: Span) -> None:
@@ -29,11 +29,15 @@ class Trimmed:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         at = 0
-        async for chunk in self._response.chunks():
-            low, high = max(0, self._keep.start - at), min(len(chunk), self._keep.stop - at)
-            at += len(chunk)
-            if low < high:
-                yield chunk if high - low == len(chunk) else chunk[low:high]
+        try:
+            async for chunk in self._response.chunks():
+                low, high = max(0, self._keep.start - at), min(len(chunk), self._keep.stop - at)
+                at += len(chunk)
+                if low < high:
+                    yield chunk if high - low == len(chunk) else chunk[low:high]
+        except OriginFailure:
+            if at < self._keep.stop:
+                raise
 
     async def close(self) -> None:
         await self._response.close()
