@@ -185,9 +185,10 @@ def test_not_reached_is_status_3(capsys: pytest.CaptureFixture[str]) -> None:
     [
         pytest.param(b"<!DOCTYPE html><html/>", "has no DOCTYPE", id="a page"),
         pytest.param(b'<!DOCTYPE u [<!ENTITY a "aa">]><urlset/>', "DOCTYPE", id="entities"),
+        pytest.param(b"x" * 99_999, '"xxx', id="a long line"),
         pytest.param(b"<rss/>", "<rss> is no sitemap", id="a feed"),
         pytest.param(b"<urlset><url>", "no sitemap", id="cut"),
-        pytest.param(b"/a\nftp://x\n", ":2: 'ftp://x' is no URL", id="a line"),
+        pytest.param(b"/a\nftp://x\n", ':2: "ftp://x" is no URL', id="a line"),
         pytest.param(gzip.compress(b"<urlset/>")[:12] + b"xxxxxxxxx", "cannot be unpacked", id="z"),
     ],
 )

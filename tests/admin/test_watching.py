@@ -378,7 +378,7 @@ def test_tail_is_coloured_for_terminals_that_want_it(
     }
     monkeypatch.setenv("NO_COLOR", said)
     monkeypatch.setattr(sys, "stdout", out := Terminal())
-    tail._tell(json.dumps(line), as_json=False)
+    tail._tell(json.dumps(line), line, as_json=False)
     assert ("\x1b" in out.getvalue()) is coloured
     assert "CORS: origin" in out.getvalue()
 

@@ -14,6 +14,7 @@ from unittest import mock
 
 import pytest
 
+from tests.doctor.hostile import replying, serving
 from vary_proxy.cli import status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -336,3 +337,25 @@ def test_explain_says_what_becomes_of_origin() -> None:
     assert owned.endswith("(Origin: strip (auto: the rule owns CORS))")
     set_to = "origins.default.origin_header=inject:https://a.example"
     assert line("--set", set_to).endswith("(Origin: inject:https://a.example)")
+
+
+@pytest.mark.parametrize(
+    "args", [("stats",), ("top", "--once"), ("tail",), ("purge", "--all"), ("reload",)]
+)
+@pytest.mark.parametrize("body", [b"<html/>", b"[]", b"{}"])
+def test_another_server_is_not_taken_for_the_admin_listener(
+    args: tuple[str, ...], body: bytes
+) -> None:
+    with serving(replying(body=body)) as (url, _):
+        found = run(*args, "--admin", url)
+    assert (found.returncode, found.stdout) == (3, "")
+    assert "what answers there is no admin listener of vary-proxy" in found.stderr
+
+
+@pytest.mark.parametrize("token", ["a\nb", "\u20ac"])
+def test_a_token_that_no_field_can_carry_is_not_shown(token: str) -> None:
+    for args in (("stats",), ("top",), ("tail",), ("purge", "--all")):
+        found = run(*args, "--admin", "http://127.0.0.1:1", VARY_PROXY_ADMIN_TOKEN=token)
+        assert found.returncode == 2
+        assert "VARY_PROXY_ADMIN_TOKEN holds what no field can carry" in found.stderr
+        assert token not in found.stderr

@@ -6,7 +6,7 @@ import http.client
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import click
@@ -17,6 +17,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 DEFAULT = "http://127.0.0.1:8082"
 TOKEN = "VARY_PROXY_ADMIN_TOKEN"  # noqa: S105  its name, not the token
 UNREACHABLE = 3
+_STRANGER = "what answers there is no admin listener of vary-proxy"
 STREAM = "application/x-ndjson"
 PATIENCE = 60.0  # seconds without a line
 
@@ -47,10 +48,29 @@ def ask(
     target = f"{path}?{urlencode(query)}" if query else path
     try:
         status, text = live.exchange(admin, method, target, headers, data)
-        told = json.loads(text)
+        told = read(text)
     except (OSError, ValueError) as error:
         raise _unreachable(admin, error) from None
     return _let_in(admin, status, told), told
+
+
+class Told(dict[str, Any]):
+    """What was told; where something of it is missing, somebody else has told it."""
+
+    def __missing__(self, key: str) -> NoReturn:
+        click.echo(f"{_STRANGER} (it says nothing of {key}); say where it is by --admin", err=True)
+        raise click.exceptions.Exit(UNREACHABLE)
+
+
+def read(text: str | bytes) -> Told:
+    """*text* as what an admin listener told. Raises ValueError."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise ValueError(_STRANGER)
+    return Told(told)
 
 
 def follow(
@@ -68,7 +88,7 @@ def follow(
             for line in response:
                 if told is not None:
                     heard(told)
-                told = json.loads(line)
+                told = read(line)
             if told is None:
                 raise ValueError("it broke off")
         finally:
@@ -80,13 +100,21 @@ def follow(
 
 
 def _head(admin: str, body: Mapping[str, Any] | None) -> tuple[dict[str, str], bytes | None]:
-    headers = {"Host": "localhost"} if admin.startswith("unix:") else {}
-    if token := os.environ.get(TOKEN):
-        headers["Authorization"] = f"Bearer {token}"
+    headers = fields(admin)
     if body is None:
         return headers, None
     headers["Content-Type"] = "application/json"
     return headers, json.dumps(body).encode()
+
+
+def fields(admin: str) -> dict[str, str]:
+    """What every request to *admin* has. Raises click.UsageError for a token that cannot be."""
+    headers = {"Host": "localhost"} if admin.startswith("unix:") else {}
+    if token := os.environ.get(TOKEN):
+        if not token.isascii() or not token.isprintable():
+            raise click.UsageError(f"{TOKEN} holds what no field can carry: a line end, perhaps")
+        headers["Authorization"] = f"Bearer {token}"
+    return headers
 
 
 def _unreachable(admin: str, error: Exception) -> click.exceptions.Exit:

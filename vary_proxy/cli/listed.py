@@ -14,6 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 from xml.etree import ElementTree
 
+from vary_proxy.configuration.problems import shown
+
 _LARGEST = 64 << 20  # bytes of a list; the protocol allows a sitemap 50 MiB
 _MOST_SITEMAPS = 1000  # of one index
 _URL = re.compile(r"(?:(https?)://([^/?#\s@]+))?([/?][^#\s]*)?(?:#\S*)?", re.I)
@@ -42,13 +44,13 @@ def target(text: str) -> Target:
     """The target that *text*, a URL or a path, names; beyond ASCII as UTF-8. Raises BadList."""
     found = _URL.fullmatch(text)
     if not text or found is None or any(ord(one) < 33 or ord(one) == 127 for one in text):
-        raise BadList(f"{text!r} is no URL; write http://host/path, or /path")
+        raise BadList(f"{shown(text)} is no URL; write http://host/path, or /path")
     path = found[3] or "/"
     path = f"/{path}" if path.startswith("?") else path
     try:
         authority = (found[2] or "").encode("idna" if not text.isascii() else "ascii").decode()
     except UnicodeError:
-        raise BadList(f"{text!r} has a host that cannot be written") from None
+        raise BadList(f"{shown(text)} has a host that cannot be written") from None
     encoded = "".join(one if one.isascii() else quote(one) for one in path)
     return Target((found[1] or "").lower(), authority, encoded)
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,7 +21,10 @@ class Refused(Exception):
 def told(admin: str, path: str) -> Any:
     """What the admin listener says at *path*. Raises Refused."""
     with stream(admin, path, live.TIMEOUT) as response:
-        return json.loads(response.read())
+        try:
+            return control.read(response.read())
+        except ValueError as error:
+            raise Refused(control.unreachable(admin, error), control.UNREACHABLE) from None
 
 
 @contextlib.contextmanager
@@ -31,23 +32,16 @@ def stream(admin: str, path: str, timeout: float) -> Iterator[http.client.HTTPRe
     """An answer that may go on; *timeout* in seconds without anything. Raises Refused."""
     try:
         with contextlib.closing(live.connect(admin, timeout)) as connection:
-            connection.request("GET", path, headers=_headers(admin))
+            connection.request("GET", path, headers=control.fields(admin))
             response = connection.getresponse()
             if response.status == 200:
                 yield response
                 return
-            said = control.said(json.loads(response.read(1 << 16)))
+            said = control.said(control.read(response.read(1 << 16)))
     except (OSError, ValueError, http.client.HTTPException) as error:
         raise Refused(control.unreachable(admin, error), control.UNREACHABLE) from None
     remedy = f"; set {control.TOKEN}" if response.status in (401, 403) else ""
     raise Refused(f"refused by {admin}: {said}{remedy}", 2 if response.status == 400 else 1)
-
-
-def _headers(admin: str) -> dict[str, str]:
-    headers = {"Host": "localhost"} if admin.startswith("unix:") else {}
-    if token := os.environ.get(control.TOKEN):
-        headers["Authorization"] = f"Bearer {token}"
-    return headers
 
 
 def harmless(text: str) -> str:

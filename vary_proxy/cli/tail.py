@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -49,8 +48,8 @@ def command(
     query = [("rule", one) for one in rules] + [("status", one) for one in statuses]
     path = "/tail?" + urlencode(query + [("cache", one) for one in caches])
     try:
-        for line in _lines(admin, path):
-            _tell(line, as_json)
+        for line, told in _lines(admin, path):
+            _tell(line, told, as_json)
     except looking.Refused as refused:
         click.echo(str(refused), err=True)
         return refused.status
@@ -58,17 +57,16 @@ def command(
     return control.UNREACHABLE
 
 
-def _lines(admin: str, path: str) -> Iterator[str]:
+def _lines(admin: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
     with looking.stream(admin, path, _SECONDS) as response:
         while line := response.readline():
             if text := line.decode("utf-8", "replace").strip():
-                yield text
+                yield text, control.read(text)
 
 
-def _tell(line: str, as_json: bool) -> None:
-    told = json.loads(line)
+def _tell(line: str, told: dict[str, Any], as_json: bool) -> None:
     if "status" not in told:
-        click.echo(f"{told.get('lost')} lines lost: they are read too slowly", err=True)
+        click.echo(f"{told['lost']} lines lost: they are read too slowly", err=True)
     if as_json:
         click.echo(line)
     elif "status" in told:
