@@ -1,8 +1,22 @@
-"""The order of the tests: what is quick and pure first, what needs servers and a browser last."""
+"""The order of the tests: what is quick and pure first, what needs servers and a browser last.
+
+Properties are tried on the same inputs in every run, however long a busy machine takes to make
+them: what is new is looked for by `make fuzz`.
+"""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "steady",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("steady")
 
 FIRST = ["core", "config", "store", "exchange", "wire"]
 LAST = ["conformance", "real", "browser"]

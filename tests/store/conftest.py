@@ -94,7 +94,7 @@ async def opened(
         await store.close()
 
 
-async def eventually(claim: Callable[[], Any], seconds: float = 5.0) -> None:
+async def eventually(claim: Callable[[], Any], seconds: float = 30.0) -> None:
     """Wait until *claim* holds; it must within *seconds*."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
