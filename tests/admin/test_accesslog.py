@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,24 @@ def test_a_pipe_that_nobody_reads_delays_no_request(monkeypatch: pytest.MonkeyPa
     os.close(reading)
     os.close(writing)
     log.close()
+
+
+def test_large_requests_are_not_held_for_a_pipe_that_nobody_reads() -> None:
+    reading, writing = os.pipe()
+    log = AccessLog("json", LogFile(f"/dev/fd/{writing}"))
+    cookie = (b"cookie", b"c" * 30_000)
+    tracemalloc.start()
+    for number in range(8000):
+        at = b"/%d?" % number + b"a" * 8000
+        log(request(at, (cookie[0], b"%d" % number + cookie[1])), reply(cache="miss"), 1, 0.1)
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert held < 64 << 20  # those that wait, and those that are being written
+    assert log.lost > 3000
+    os.close(reading)
+    os.close(writing)
+    log.close()
+    assert log.lost == 8000
 
 
 def test_lines_of_several_processes_on_one_pipe_are_whole() -> None:

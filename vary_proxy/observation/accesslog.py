@@ -20,13 +20,14 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from vary_proxy.core.message import Record, Reply, Request
+from vary_proxy.core.message import NO_FIELDS, Fields, Record, Reply, Request
 from vary_proxy.observation.logfile import LogFile
 
 _log = logging.getLogger("vary_proxy")
 
 _FLUSH_SECONDS = 0.2
 _MOST_WAITING = 32768  # lines
+_MOST_BYTES = 16 << 20  # of what clients chose in these, but for the fast lane's, which are small
 _MOST_KNOWN = 4096  # lines rendered but for time and id
 _PARAMETER = re.compile(rb"([?&;])([^=&;]*)=[^&;]*")  # some origins split at semicolons, too
 _SECRET = re.compile(rb"(?i)x-amz-[a-z-]+|x-goog-[a-z-]+|signature|awsaccesskeyid")
@@ -51,6 +52,8 @@ class AccessLog:
         self._unwritten = 0  # by ours
         self._told = ""  # the last warning
         self._lines: deque[Entry] = deque()
+        self._taken = 0  # bytes, by the loop's thread
+        self._rendered = 0  # of these, by ours
         self._serial = 0
         self._prefix = f"{os.getpid():x}-{int(time.time()):x}-"
         self._wake = threading.Event()
@@ -59,11 +62,12 @@ class AccessLog:
         self._thread.start()
 
     def __call__(self, request: Request, reply: Reply, sent: int, seconds: float) -> None:
-        if len(self._lines) >= _MOST_WAITING:
+        if len(self._lines) >= _MOST_WAITING or self._taken - self._rendered > _MOST_BYTES:
             self._crowded_out += 1
             return
-        if self._named is not None and seconds:
-            request = self._named(request)
+        if seconds:
+            request = _kept(request if self._named is None else self._named(request))
+            self._taken += _size(request)
         self._lines.append((time.time(), request, reply.record, reply.status, sent, seconds))
 
     @property
@@ -99,7 +103,10 @@ class AccessLog:
         batch: list[bytes] = []
         for _ in range(len(self._lines)):
             self._serial += 1
-            batch.append(self._render(self._lines.popleft(), f"{self._prefix}{self._serial:x}"))
+            entry = self._lines.popleft()
+            batch.append(self._render(entry, f"{self._prefix}{self._serial:x}"))
+            if entry[5]:
+                self._rendered += _size(entry[1])
         if batch:
             batch.append(b"")
             try:
@@ -117,6 +124,17 @@ class AccessLog:
         if what != self._told:
             self._told = what
             _log.warning("access log: %s", what)
+
+
+def _kept(request: Request) -> Request:
+    """*request* less all that no line tells."""
+    traced = request.fields.get(b"traceparent")
+    fields = NO_FIELDS if traced is None else Fields(((b"traceparent", traced),))
+    return request.to(request.scheme, request.authority, request.target, fields)
+
+
+def _size(request: Request) -> int:
+    return len(request.method) + len(request.target) + len(request.authority)
 
 
 def masked(target: bytes) -> str:
