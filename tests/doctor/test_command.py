@@ -333,3 +333,13 @@ def test_without_an_origin_it_guesses_and_says_so(nginx: Nginx) -> None:
     done = run("doctor", nginx.site("healthy"))
     assert done.returncode == 0
     assert "was a guess, and is not allowed; name one that is, with --origin-header" in done.stdout
+
+
+def test_a_report_that_cannot_be_written_is_told_and_the_findings_all_the_same(
+    nginx: Nginx, tmp_path: Path
+) -> None:
+    nowhere = str(tmp_path / "none" / "report.html")
+    done = run("doctor", nginx.site("CV001"), "--html", nowhere, "--fail-on", "never")
+    assert done.returncode == 1
+    assert done.stderr == f"{nowhere}: cannot write it: No such file or directory\n"
+    assert "CV001" in done.stdout

@@ -96,14 +96,14 @@ def _write(told: dict[str, Any], given: dict[str, Any]) -> bool:
     """Every form that was asked for; False, after a message, when a file cannot be written."""
     from vary_proxy.doctor import html, junit
 
-    forms = (("junit", junit.document), ("html", html.document))
+    forms, written = (("junit", junit.document), ("html", html.document)), True
     for key, document in forms:
         if given[key] not in (None, "-"):
             try:
                 Path(given[key]).write_text(document(told), encoding="utf-8")
             except OSError as error:
                 click.echo(f"{given[key]}: cannot write it: {error.strerror}", err=True)
-                return False
+                written = False  # what was found is told all the same
     out = next((document for key, document in forms if given[key] == "-"), None)
     if given["as_json"]:
         click.echo(json.dumps(told, indent=2))
@@ -111,7 +111,7 @@ def _write(told: dict[str, Any], given: dict[str, Any]) -> bool:
         click.echo(out(told), nl=False)
     else:
         _print(told, given["verbose"])
-    return True
+    return written
 
 
 def _print(told: dict[str, Any], verbose: bool) -> None:
