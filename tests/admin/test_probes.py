@@ -6,10 +6,13 @@ import asyncio
 import subprocess
 import sys
 
+import pytest
 from aiohttp import web
 
 from tests.admin.conftest import Origin, Start
 from vary_proxy.cli import status
+from vary_proxy.observation import probes
+from vary_proxy.observation.eyes import Eyes
 
 
 async def test_alive_ready_and_healthy(start: Start) -> None:
@@ -78,3 +81,53 @@ def test_who_configures_no_listener_pays_for_none() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+async def connected(url: str, said: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(said)
+    return reader, writer
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_a_head_that_drips_in_is_not_waited_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    monkeypatch.setattr(probes, "HEAD_SECONDS", 0.3)
+    proxy = await start()
+    for url in (proxy.probes, proxy.admin):
+        reader, writer = await connected(url, first + b"GET /livez HTTP/1.1\r\nHost")
+        async with asyncio.timeout(30):
+            answered = await reader.read()  # to its end
+        assert (b"HTTP/1.1" in answered) is bool(first)
+        writer.close()
+
+
+async def test_a_request_that_is_there_may_take_longer(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "HEAD_SECONDS", 0.1)
+
+    async def slow(accept: str) -> tuple[bytes, str]:
+        await asyncio.sleep(0.5)
+        return b"counted", "text/plain"
+
+    monkeypatch.setattr(Eyes, "_rendered", lambda self, accept: slow(accept))
+    proxy = await start()
+    assert await proxy.metrics() == "counted"
+
+
+async def test_connections_without_end_make_room_for_the_next(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "MOST_CONNECTIONS", 8)
+    proxy = await start()
+    silent = [await connected(proxy.probes, b"GET /") for _ in range(20)]
+    assert (await proxy.ask(f"{proxy.probes}/livez")).status == 200
+    async with asyncio.timeout(30):
+        for reader, _ in silent[:12]:
+            assert await reader.read() == b""
+    assert not silent[-1][0].at_eof()
+    for _, writer in silent:
+        writer.close()
