@@ -111,7 +111,7 @@ async def test_an_interrupted_purge_shows_a_bar_on_a_terminal_and_says_what_was_
             shown += await asyncio.to_thread(os.read, terminal, 4096)
         process.send_signal(signal.SIGINT)
         out, _ = await process.communicate()
-        await asyncio.wait_for(half.left.wait(), 10)
+        await asyncio.wait_for(half.left.wait(), 30)
         with contextlib.suppress(OSError):  # the terminal ends with an error
             while True:
                 shown += await asyncio.to_thread(os.read, terminal, 4096)

@@ -99,7 +99,7 @@ async def collector(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Collector]
 
 
 async def until(claim: Callable[[], Any]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not claim():
             await asyncio.sleep(0.01)
 
@@ -235,7 +235,7 @@ async def test_spans_that_nobody_takes_hold_up_no_end(
     monkeypatch.setattr("vary_proxy.observation.spans._LAST_WORDS", 0.2)
     proxy = await start('tracing: "http://127.0.0.1:9"\n')
     await proxy.get("/a")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await proxy.app.close()
 
 

@@ -41,7 +41,7 @@ class Listener:
         self.response = response
 
     async def next(self) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             while True:
                 line = (await self.response.content.readline()).strip()
                 if line:
@@ -56,7 +56,7 @@ async def listening(proxy: Proxy, query: str = "") -> AsyncIterator[Listener]:
 
 
 async def until(claim: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
         while not claim():
             await asyncio.sleep(0.005)
 

@@ -128,7 +128,7 @@ async def test_a_worker_that_does_not_answer_is_told_of_and_purges_on_coming_bac
     assert code == 1
     assert out == "purged: 0 stored responses of 0 resources\n"
     assert err == "1 worker does not answer; it purges on coming back\n"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await pair.held("/a"):
             await asyncio.sleep(0.02)
     assert (await pair.ask("/purge", json={kind: value}))["done"]
@@ -155,7 +155,7 @@ async def test_a_reload_tells_of_a_worker_that_does_not_answer(
             await pair.send("/a")
         return len(origin.asked) == before + 12
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not await asked():
             await asyncio.sleep(0.02)
     assert await _command("reload", admin=pair.admin) == (0, "reloaded\n", "")

@@ -22,7 +22,7 @@ class Demo:
 
     async def interrupt(self) -> int:
         self.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(30):
             return await self.process.wait()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.ports import free_port
 from vary_proxy.demo.front import Front
 from vary_proxy.demo.origin import VARY
 from vary_proxy.demo.show import Addresses, Show
@@ -78,7 +80,7 @@ async def test_the_counts_are_sent_as_they_change(
                 return json.loads(line.removeprefix(b"data: "))
         raise AssertionError("the stream ended")
 
-    async with asyncio.timeout(10), client.get(show.page + "/events") as events:
+    async with asyncio.timeout(30), client.get(show.page + "/events") as events:
         assert await counts() == {}
         async with client.get(show.proxy + "/gallery/abc123/rings.png") as reply:
             await reply.read()
@@ -124,13 +126,9 @@ async def test_a_crowd_goes_nowhere_else(
 def neighbour_of_a_free_port() -> socket.socket:
     """A socket that listens, on the port above a free one."""
     while True:
-        taken = socket.create_server(("127.0.0.1", 0))
-        try:
-            socket.create_server(("127.0.0.1", taken.getsockname()[1] - 1)).close()
-        except OSError:
-            taken.close()
-        else:
-            return taken
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return socket.create_server(("127.0.0.1", port + 1))
 
 
 async def test_the_other_two_are_near_the_page_or_anywhere_free() -> None:
@@ -151,7 +149,7 @@ async def test_it_closes_while_somebody_watches(client: aiohttp.ClientSession) -
     addresses = await stage.start()
     async with client.get(addresses.page + "/events") as events:
         await events.content.readline()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await stage.close()
             await events.content.read()
     with pytest.raises(aiohttp.ClientConnectorError):

@@ -608,7 +608,7 @@ async def test_a_slow_reader_holds_nobody(edge: Edge, large: Large) -> None:
     slow, slow_channel = await edge.start("/v", range=b"bytes=0-")
     assert slow.stream is not None
     first = await anext(slow.stream)
-    fast = await asyncio.wait_for(ranged(edge, large, 0, large.total - 1), 5)
+    fast = await asyncio.wait_for(ranged(edge, large, 0, large.total - 1), 30)
     assert len(fast.body) == large.total
     rest = await read(slow, slow_channel)
     assert bytes(first) + rest.body == large.whole

@@ -98,7 +98,7 @@ async def changed(session: aiohttp.ClientSession, base: str) -> None:
 
 
 async def asked(origin: Origin, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while origin.asked < count:
             await asyncio.sleep(0.005)
 

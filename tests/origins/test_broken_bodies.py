@@ -128,7 +128,7 @@ async def read(proxy: Proxy, path: str, *lines: str) -> tuple[int, str, bytes, b
 
 async def stored(proxy: Proxy, path: str) -> bytes:
     """What is given from the store, once the write behind the last answer has ended."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while True:
             _, cached, body, _ = await read(proxy, path)
             if "; hit" in cached:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from tests.ports import free_port
 from tests.wire.raworigin import (
     OK,
     Peer,
@@ -451,9 +452,7 @@ async def test_a_limit_that_stays_reached_is_503() -> None:
 
 @on_both_loops
 async def test_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    async with client(f"http://127.0.0.1:{port}") as http:
+    async with client(f"http://127.0.0.1:{free_port()}") as http:
         with pytest.raises(OriginFailure) as failure:
             await http.fetch(ask())
     assert failure.value.error == "connection_refused"

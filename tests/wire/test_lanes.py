@@ -453,7 +453,7 @@ async def test_who_reads_late_gets_all_of_the_last_answer_and_its_end() -> None:
             for _ in range(100):
                 await asyncio.sleep(0)  # more than the sockets hold between them waits by now
             whole = bytearray()
-            while data := await asyncio.wait_for(loop.sock_recv(sock, 65536), 10):
+            while data := await asyncio.wait_for(loop.sock_recv(sock, 65536), 30):
                 whole += data
         got.append(bytes(whole))
     assert got[0].count(_ORIGIN_BODY) == 1500

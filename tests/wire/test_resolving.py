@@ -39,7 +39,7 @@ async def test_an_origin_is_reached_while_the_names_of_many_others_are_looked_up
         for at in range(40)
     ]
     waiting = [asyncio.ensure_future(one.fetch(ask())) for one in others]
-    async with asyncio.timeout(10):  # each has a thread of its own
+    async with asyncio.timeout(30):  # each has a thread of its own
         while threading.active_count() < len(others):
             await asyncio.sleep(0)
     async with serving(replies(OK)) as origin:

@@ -70,7 +70,7 @@ async def test_a_reader_that_stops_is_dropped(streamed: bool) -> None:
     async with edge(handler, write_timeout=0.2) as e:
         client = await e.narrow_client()
         client.send(GET)
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(closed.wait(), 30)
         await until(lambda: not e.server.connections)
 
 
@@ -86,7 +86,7 @@ async def test_a_client_that_leaves_ends_the_stream() -> None:
         client.send(GET)
         await client.reader.readexactly(100000)
         client.writer.transport.abort()  # type: ignore[attr-defined]
-        await asyncio.wait_for(closed.wait(), 10)
+        await asyncio.wait_for(closed.wait(), 30)
         await until(lambda: bool(e.seen))
         assert e.seen[0][2] >= 65536
 

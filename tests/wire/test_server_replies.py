@@ -208,7 +208,7 @@ async def test_a_stream_is_run_to_its_end() -> None:
 
     async with edge(handler) as e:
         assert (await e.ask()).body == b"hello"
-        await asyncio.wait_for(committed.wait(), 5)
+        await asyncio.wait_for(committed.wait(), 30)
 
 
 @pytest.mark.parametrize(
