@@ -184,3 +184,9 @@ def test_where_a_rule_owns_cors_without_a_policy_only_the_family_goes() -> None:
 def test_what_becomes_of_vary_where_a_rule_owns_cors(said: bytes, kept: bytes | None) -> None:
     received = edge.received(rule(CorsMode.OVERRIDE, LIST), Fields(((b"vary", said),)))
     assert received.combined(b"vary") == kept
+
+
+def test_no_name_comes_into_vary_where_one_goes() -> None:
+    policy = rule(CorsMode.OVERRIDE, LIST, origin_header=OriginHeader.FORWARD)
+    said = Fields(((b"vary", b"Accept, access-control-request-method"),))
+    assert edge.received(policy, said) == Fields(((b"vary", b"Accept"),))
