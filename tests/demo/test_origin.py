@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
@@ -21,6 +22,7 @@ class Door:
     def __init__(self, bucket: Bucket, url: str, session: aiohttp.ClientSession) -> None:
         self.bucket = bucket
         self._url = url
+        self.port = int(url.rpartition(":")[2])
         self._session = session
 
     async def ask(self, method: str = "GET", path: str = "/a.bin", **fields: str) -> Answer:
@@ -205,3 +207,21 @@ async def test_an_absent_object_is_told_with_the_cors_fields(door: Door) -> None
     assert b"<Code>NoSuchKey</Code>" in answer.body
     assert b"<b>" not in answer.body
     assert (await door.ask(path="/absent")).cors == {}
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /a.bin HTTP/1.1\r\nRange: bytes=0-" + b"9" * 5000, b"200"),
+        (b"GET /a.bin HTTP/1.1\r\nIf-Modified-Since: \xff\xfe", b"200"),
+        (b"OPTIONS /a HTTP/1.1\r\nOrigin: \xff\r\nAccess-Control-Request-Method: \xff", b"403"),
+    ],
+)
+async def test_what_is_no_text_or_number_is_no_fault_of_the_bucket(
+    door: Door, head: bytes, status: bytes
+) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", door.port)
+    writer.write(head + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
+    assert (await reader.readline()).split()[1] == status
+    writer.close()
+    await writer.wait_closed()

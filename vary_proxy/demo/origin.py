@@ -176,7 +176,7 @@ def _whole_or_part(request: web.Request, thing: S3Object, fields: dict[str, str]
 
 def _range(request: web.Request, thing: S3Object) -> range | None:
     """The one range asked for; None for none, an unreadable one, or several (RFC 9110 §14.2)."""
-    match = re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("Range", ""))
+    match = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("Range", ""))
     condition = request.headers.get("If-Range")
     stale = condition not in (None, thing.etag, thing.last_modified)
     if match is None or stale or match[0] == "bytes=-":
@@ -209,7 +209,7 @@ def _lists(condition: str, etag: str) -> bool:
 
 
 def _date(text: str | None) -> float | None:
-    return None if text is None else http_date(text.encode("latin-1"), time.time())
+    return None if text is None else http_date(text.encode("latin-1", "replace"), time.time())
 
 
 def _error(
@@ -219,4 +219,5 @@ def _error(
     parts = {"Code": code, "Message": message, **details, "Resource": request.path}
     inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in parts.items())
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
-    return web.Response(status=status, body=body.encode(), content_type="application/xml")
+    sent = body.encode("utf-8", "replace")  # a field may have held what is no text
+    return web.Response(status=status, body=sent, content_type="application/xml")
