@@ -232,4 +232,4 @@ def test_the_private_names_of_aiohttp_exist() -> None:
     borrowed -= {name for name in vars(Connection) if not hasattr(RequestHandler, name)}
     assert {"_messages", "_waiter", "_paused", "_drain_helper", "_parser"} <= borrowed
     assert [name for name in borrowed if not hasattr(RequestHandler, name)] == []
-    assert {"start", "force_close", "_process_keepalive"} <= vars(RequestHandler).keys()
+    assert {"start", "force_close", "connection_made"} <= vars(RequestHandler).keys()

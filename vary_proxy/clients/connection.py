@@ -18,6 +18,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from vary_proxy.clients.asked import Asked, Last
 from vary_proxy.clients.ending import LINGER, cut, end_sending
+from vary_proxy.clients.idling import Idling
 from vary_proxy.clients.intake import AHEAD, NO_PARSER, Intake
 from vary_proxy.clients.sending import straight
 from vary_proxy.clients.watching import Watch
@@ -32,8 +33,8 @@ _JOINED = 16 * 1024  # bytes; what is smaller is cheaper to copy than to gather 
 
 class Connection(RequestHandler):
     __slots__ = (
-        "_client", "_fd", "_head_timer", "_hub", "_idle", "_intake", "_lane", "_lingering",
-        "_options", "_scheme", "_watch", "_wire",
+        "_begun", "_client", "_fd", "_head_timer", "_hub", "_idling", "_intake", "_lane",
+        "_lingering", "_options", "_scheme", "_watch", "_wire",
     )  # fmt: skip
 
     def __init__(
@@ -43,15 +44,16 @@ class Connection(RequestHandler):
         super().__init__(
             hub,
             loop=loop,
-            keepalive_timeout=options.idle_timeout,
+            keepalive_timeout=0.0,  # Idling ends who is idle
             lingering_time=0.0,
             tcp_keepalive=False,  # idle and write timeouts end sooner than the kernel would ask
             access_log=cast(Any, None),
         )
         self._parser = cast(Any, NO_PARSER)
         self._hub = hub
+        self._begun = False  # its task is there, or was
         self._options = options
-        self._idle = options.idle_timeout
+        self._idling = Idling(loop, options.idle_timeout, self.leave_if_idle)
         self._lane = hub.lane
         self._scheme = b"http"
         self._fd: int | None = None  # of a socket whose bytes nobody encrypts
@@ -78,15 +80,21 @@ class Connection(RequestHandler):
             self._intake.skip()
             self._hub.turn_away(self._wire)
             return
-        super().connection_made(transport)
-        self._hub.own(self._task_handler)
+        self.transport = self._wire
         self.begin_head()
+
+    def _begin(self) -> None:
+        """Have aiohttp start the connection's task; what the fast lane answers needs none."""
+        self._begun = True
+        super().connection_made(cast(asyncio.Transport, self._wire))
+        self._hub.own(self._task_handler)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._wire = None
         self._intake.skip()
         super().connection_lost(exc)
         self._watch.end()
+        self._idling.end()
         self._stop_head_timer()
         self.enough()
         self._hub.forget(self)
@@ -109,12 +117,6 @@ class Connection(RequestHandler):
         if self._wire is not None:
             cut(self._wire)
 
-    def _process_keepalive(self) -> None:
-        if self._intake.idle:
-            super()._process_keepalive()
-        else:
-            self._keepalive_handle = None  # a head's own deadline holds
-
     # Reading: what Intake asks for
 
     def data_received(self, data: bytes) -> None:
@@ -136,11 +138,13 @@ class Connection(RequestHandler):
             return
         taken = lane.take(data, self, self._scheme, self._client)
         if taken:
-            # As in _idle_from_now, without its call.
-            self._next_keepalive_close_time = self._loop.time() + self._idle
-            if self._keepalive_handle is None or self._head_timer is not None:
+            # As idling.from_now(), without its call.
+            idling = self._idling
+            idling.until = self._loop.time() + idling.seconds
+            if idling.timer is None or self._head_timer is not None:
                 self._stop_head_timer()
-                self._idle_from_now()
+                if self.transport is not None:
+                    idling.from_now()
         if taken < len(data):
             intake.receive(data[taken:])
 
@@ -148,14 +152,6 @@ class Connection(RequestHandler):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-    def _idle_from_now(self) -> None:
-        # A timer that is due before this begins anew; to move it each time would cost more.
-        self._next_keepalive_close_time = self._loop.time() + self._idle
-        if self._keepalive_handle is None:
-            self._keepalive_handle = self._loop.call_at(
-                self._next_keepalive_close_time, self._process_keepalive
-            )
 
     def eof_received(self) -> bool:  # type: ignore[override]  # aiohttp narrows asyncio here
         if self._intake.idle or self._wire is None:
@@ -172,6 +168,8 @@ class Connection(RequestHandler):
         self._hand_over(Asked(self, self._options, request, head, payload, refused))
 
     def _hand_over(self, asked: Asked) -> None:
+        if not self._begun and self.transport is not None:
+            self._begin()
         self._messages.append(cast(Any, asked))
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -235,7 +233,7 @@ class Connection(RequestHandler):
         if self._intake.ended and not self._intake.serving:
             self.force_close()  # only empty lines were left
         self.release()
-        self._idle_from_now()
+        self._idling.from_now()
 
     def _may_persist(self) -> bool:
         return not (self._hub.draining or self._intake.skipping or self._intake.exhausted)
