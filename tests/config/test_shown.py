@@ -62,3 +62,30 @@ def _told(policy: object) -> list[object]:
 def test_an_origin_without_a_url_is_refused(origin: str) -> None:
     with pytest.raises(ConfigError, match=r"f\.yaml:1:\d+: origins\.main: no URL to ask; add url"):
         load(f"origins: {{main: {origin}}}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:SECRET@redis/0",
+        "redis://user:SECRET@x:SECRET@redis/0",
+        "redis://user:SEC/SECRET@redis/0",
+        "redis://a:SECRET#SECRET@redis/0",
+        "redis://redis/0?password=SECRET",
+        "redis://redis/0?db=1&Password=SECRET&a=b",
+        "redis+sentinel://SECRET@a,b/main?sentinel_username=SECRET&sentinel_password=SECRET",
+        "unix://u:SECRET@/run/redis.sock?pass%77ord=SECRET",
+    ],
+)
+def test_no_part_of_a_stores_password_is_shown(url: str) -> None:
+    said = load(f"{ORIGIN}store: {{type: redis, url: '{url}'}}").settings
+    shown = showing.tree(said)["store"]["url"]
+    assert "SEC" not in shown
+    assert "***" in shown
+    assert shown.partition("://")[0] == url.partition("://")[0]
+
+
+def test_the_rest_of_a_stores_url_is_shown() -> None:
+    url = "rediss://redis-1.example:6379/3?db=1&timeout=2"
+    said = load(f"{ORIGIN}store: {{type: redis, url: '{url}'}}").settings
+    assert showing.tree(said)["store"]["url"] == url

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -35,7 +36,7 @@ from vary_proxy.configuration.settings import (
 from vary_proxy.core.policy import CORS_VARY, CorsMode, OriginKey, VaryMode
 
 MASK = "***"
-_SENSITIVE = re.compile(r"passw|secret|token|credential|auth", re.I)
+_SENSITIVE = re.compile(r"passw|secret|token|credential|auth|user", re.I)
 
 
 def tree(settings: Settings, private: Collection[str] = ()) -> dict[str, Any]:
@@ -161,7 +162,7 @@ def scalar(value: Any, kind: str) -> Any:
     if kind == "secret":
         return MASK if value else ""
     if kind == "secret_url":
-        return re.sub(r"(?<=//)[^/@]*@", f"{MASK}@", value)
+        return _without_secrets(value)
     if kind == "duration":
         return written_duration(value)
     if kind == "size":
@@ -173,6 +174,17 @@ def scalar(value: Any, kind: str) -> Any:
     if isinstance(value, Enum):
         return value.value
     return value if isinstance(value, bool | int | str) else str(value)
+
+
+def _without_secrets(url: str) -> str:
+    """*url* less what stands before its last ``@``, and the values of secrets in its query."""
+    place, mark, query = re.sub(r"(?s)(?<=//).*@", f"{MASK}@", url, count=1).partition("?")
+    return place + mark + "&".join(map(_parameter, query.split("&")))
+
+
+def _parameter(said: str) -> str:
+    name, equals, _ = said.partition("=")
+    return f"{name}={MASK}" if equals and _SENSITIVE.search(unquote(name)) else said
 
 
 def _ttl(rule: TtlRule) -> Any:
