@@ -36,7 +36,7 @@ def origin() -> Iterator[int]:
 
 def on(server: RedisServer) -> str:
     """The configuration of a store there, patient with a busy machine."""
-    return REDIS.format(url=server.url, timeout="2s")
+    return REDIS.format(url=server.url, timeout="5s")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +62,7 @@ async def change(port: int, version: int) -> None:
 
 async def stored(proxy: Proxy, target: str, first: int) -> None:
     """Return once byte *first* is a hit: what ends a body is published a moment after its end."""
-    deadline = asyncio.get_running_loop().time() + 20
+    deadline = asyncio.get_running_loop().time() + 60
     while True:
         got = await Reader(proxy.url, target, (f"Range: bytes={first}-{first}",)).run()
         if "; hit" in got.head:
@@ -154,7 +154,7 @@ async def test_a_slow_reader_holds_neither_others_nor_the_store(
     try:
         await begun.wait()
         fast = [Reader(proxy.url, target, fields).run() for _ in range(4)]
-        for got in await asyncio.wait_for(asyncio.gather(*fast), 40):
+        for got in await asyncio.wait_for(asyncio.gather(*fast), 120):
             assert (got.ended, got.wrong) == (True, False)
         assert slow.got.count < size // 2
         await stored(proxy, target, size - 1)
@@ -176,7 +176,7 @@ async def test_many_readers_at_different_speeds_in_bounded_memory(
     where, held = (MEMORY, 32 * MIB) if store == "alone" else (on(redis_server), 8 * MIB)
     with big_proxy(tmp_path, origin, where) as proxy:  # whose peak is of this alone
         made = readers(proxy.url, f"/{kind}/{64 * MIB}?{store}{ask}", 32, ask)
-        found = await measure(proxy, origin, made, 4.0)
+        found = await measure(proxy, origin, made, 4.0, least=64 * MIB)
     assert found.wrong == 0
     assert sum(one.count for one in found.got) > 64 * MIB
     assert found.grown < 64 * MIB + held, f"grew by {found.grown / MIB:.1f} MiB"
