@@ -2,7 +2,7 @@
 
 Flag stands above environment, above file, above default. Everything that is wrong is told at
 once, each with its place and a remedy: values that cannot be read first of all, then what
-contradicts, then what this version does not do.
+contradicts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from vary_proxy.configuration import yaml12
 from vary_proxy.configuration.checks import cautions, check, cors_policies
 from vary_proxy.configuration.compiling import compile_rules
 from vary_proxy.configuration.expansion import Expansion
-from vary_proxy.configuration.features import missing
 from vary_proxy.configuration.overrides import Override, apply, from_environ, steps_of
 from vary_proxy.configuration.problems import ConfigError, Problem
 from vary_proxy.configuration.reading import FAILED, Reader
@@ -88,11 +87,7 @@ def loads(
     settings: Settings = read
     unread = {problem.path for problem in problems}
     policies, refused = cors_policies(settings, reader.places)
-    problems += [
-        *refused,
-        *check(settings, reader.places, unread),
-        *missing(settings, reader.places),
-    ]
+    problems += [*refused, *check(settings, reader.places, unread)]
     if problems:
         raise ConfigError(sorted(problems, key=_order), expansion.files)
     warnings += cautions(settings, reader.places)

@@ -1,14 +1,10 @@
-"""What this version does not do is refused with its place and a remedy, never ignored."""
+"""Every feature that the schema knows is one that a configuration can ask for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from vary_proxy.config import ConfigError, loads
-from vary_proxy.configuration import features
-from vary_proxy.configuration.settings import Settings
+from vary_proxy.config import loads
 
 ORIGIN = "origins: {main: http://a.example}\n"
 POLICY = f'{ORIGIN}cors: {{p: {{origins: "*"}}}}\n'
@@ -34,23 +30,6 @@ ASKED = {
 }
 
 
-def _asked(settings: Settings) -> Iterator[str]:
-    for name, origin in settings.origins.items():
-        if origin.bucket is not None:
-            yield f"origins.{name}.bucket"
-
-
-def test_what_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = features.Missing("a bucket", _asked, "put it into the url")
-    monkeypatch.setattr(features, "MISSING", (missing,))
-    with pytest.raises(ConfigError) as caught:
-        loads(ASKED["a bucket"].encode(), "f.yaml", (), {})
-    assert [one.what for one in caught.value.problems] == ["a bucket is not in this version"]
-    assert caught.value.problems[0].where.startswith("f.yaml:")
-    assert caught.value.problems[0].remedy == "put it into the url"
-
-
 @pytest.mark.parametrize("text", ASKED.values(), ids=ASKED)
-def test_it_is_taken_as_soon_as_it_is_built(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features, "MISSING", ())
+def test_it_is_taken(text: str) -> None:
     assert loads(text.encode(), "f.yaml", (), {}).rules.policies

@@ -9,9 +9,8 @@ from collections.abc import Collection, Iterator, Mapping
 from ipaddress import ip_address
 
 from vary_proxy.configuration.compiling import is_catch_all, rule_name
-from vary_proxy.configuration.features import layers
 from vary_proxy.configuration.idle import idle
-from vary_proxy.configuration.layering import effective
+from vary_proxy.configuration.layering import effective, layers
 from vary_proxy.configuration.problems import Problem, alternatives, one_of, shown
 from vary_proxy.configuration.settings import Address, Defaults, Limits, Origin, OriginTls, Settings
 from vary_proxy.core.corsorigins import PolicyError, dotted

@@ -6,6 +6,7 @@ else replaces what was there. RuleLayers are complete: policies are compiled fro
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,6 +15,13 @@ from vary_proxy.configuration.settings import CorsRule, Defaults, Settings, TtlR
 from vary_proxy.core.policy import CorsMode, PreflightMode
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+
+def layers(settings: Settings) -> Iterator[tuple[str, Defaults]]:
+    """``defaults`` and every rule, each with its path."""
+    yield "defaults", settings.defaults
+    for at, rule in enumerate(settings.rules):
+        yield f"rules[{at}]", rule
 
 
 def effective(settings: Settings, layer: Defaults) -> Defaults:
