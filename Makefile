@@ -74,7 +74,7 @@ lowest: system ## the core, the stores and both lanes with every dependency as o
 	@VENV=$(VENV)-lowest $(SETUP) venv
 	@$(PYTHON) -m tests.setup.lowest >$(VENV)-lowest/constraints.txt
 	@VENV=$(VENV)-lowest $(SETUP) pip -c $(VENV)-lowest/constraints.txt -e '.[aws]' $(FOR_LOWEST)
-	$(VENV)-lowest/bin/python -m pytest tests/core tests/store tests/exchange tests/wire \
+	$(VENV)-lowest/bin/python -m pytest tests/core tests/config tests/store tests/exchange tests/wire \
 		tests/origins tests/cli $(ARGS)
 
 lint: $(DEV) ## format check, lint and types
