@@ -124,7 +124,7 @@ def test_no_value_makes_a_match_slow(glob: str, value: bytes) -> None:
     matcher = value_matcher(glob) if glob[0] == "~" else path_matcher(glob)
     started = time.process_time()
     assert not matcher.matches(value)
-    assert time.process_time() - started < 0.5  # a backtracking engine needs minutes
+    assert time.process_time() - started < 5.0  # a backtracking engine needs minutes
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_names_of_parameters(glob: str, yes: list[bytes], no: list[bytes]) -> No
 def test_no_parameter_name_makes_a_match_slow(glob: str) -> None:
     started = time.process_time()
     assert not name_pattern(glob).fullmatch(b"a" * 8000)
-    assert time.process_time() - started < 0.5
+    assert time.process_time() - started < 5.0
 
 
 def test_a_name_expression_that_could_be_slow_is_refused() -> None:

@@ -222,7 +222,7 @@ async def test_a_giver_that_hangs_holds_nobody_up_for_long(giver: Giver) -> None
         for _ in range(50):  # the next do not wait anew
             with pytest.raises(OriginFailure):
                 await held.keys()
-        assert asyncio.get_running_loop().time() - began < 2.0
+        assert asyncio.get_running_loop().time() - began < 9.0  # else fifty times 0.2
 
 
 async def test_what_cannot_be_renewed_serves_until_it_expires_and_not_beyond(
