@@ -41,6 +41,8 @@ def refused(**given: Any) -> PolicyError:
         ("https://a..example", "is not an origin", "scheme://host[:port]"),
         ("", "is not an origin", "for example https://example.com"),
         ("file://", "is not an origin", "scheme://host[:port]"),
+        ("https://\udcff.example", "is not an origin", "scheme://host[:port]"),  # a flag's odd byte
+        ("https://*.\udcff.example", "is not an origin", "scheme://host[:port]"),
         ("Null", "not in lower case", "write null"),
         ("**", "is no origin", 'write origins: "*"'),
         ("https://*", "not the whole leftmost label", "https://*.example.com"),
@@ -157,6 +159,57 @@ def test_patterns_that_are_taken_match_whole_values(pattern: str, match: str, mi
     policy = compile_policy("p", origins=[pattern])
     assert policy.origins.admits(match.encode())
     assert not policy.origins.admits(miss.encode())
+
+
+@pytest.mark.parametrize(
+    ("wildcard", "match", "miss"),
+    [
+        ("https://*.a.example", b"https://x.y.a.example", b"https://a.example"),
+        ("https://*.a.example", b"https://x.a.example", b"http://x.a.example"),
+        ("https://*.a.example:8443", b"https://x.a.example:8443", b"https://x.a.example"),
+        ("http://*.localhost:3000", b"http://x.localhost:3000", b"http://localhost:3000"),
+        ("app://*.a.example", b"app://x.a.example", b"app://xa.example"),
+        ("https://*.a.example.", b"https://x.a.example.", b"https://x.a.example"),
+    ],
+)
+def test_wildcards_stand_for_whole_labels(wildcard: str, match: bytes, miss: bytes) -> None:
+    policy = compile_policy("p", origins=[wildcard])
+    assert policy.origins.admits(match)
+    assert not policy.origins.admits(miss)
+    assert not policy.is_constant
+
+
+@pytest.mark.parametrize(
+    ("origins", "fixed"),
+    [
+        ("*", b"*"),
+        (["https://a.example"], b"https://a.example"),
+        (["null"], None),
+        (["https://a.example", "null"], None),
+        (["https://a.example", "https://b.example"], None),
+        (["https://a.example", "https://*.a.example"], None),
+        (["https://a.example", r"~https://pr-[0-9]+\.a\.example"], None),
+    ],
+)
+def test_whose_answer_is_the_same_for_everybody(origins: list[str], fixed: bytes | None) -> None:
+    policy = compile_policy("p", origins=origins)
+    assert policy.fixed == fixed
+    assert policy.is_constant is (fixed is not None)
+    assert policy.vary == (() if fixed else (b"Origin",))
+    assert policy.origins.admits(b"null") is (fixed == b"*" or "null" in origins)
+
+
+@pytest.mark.parametrize(
+    ("value", "parts"),
+    [
+        (b"https://a.example", (b"https", b"a.example", None)),
+        (b"http://[::1]:8080", (b"http", b"[::1]", b"8080")),
+        (b"app://Localhost", (b"app", b"Localhost", None)),
+        (b"app+x://a:443", (b"app+x", b"a", b"443")),
+    ],
+)
+def test_the_parts_of_an_origin(value: bytes, parts: tuple[bytes, bytes, bytes | None]) -> None:
+    assert parse_origin(value) == parts
 
 
 @pytest.mark.parametrize(
