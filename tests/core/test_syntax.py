@@ -89,6 +89,8 @@ def test_the_three_forms_of_a_date_are_read(text, instant):
         pytest.param(b"Sun Nov  6 08:49:37 94", id="asctime with two digits of a year"),
         pytest.param(b"Sun Nov  6 08:49:37 1994 GMT", id="asctime with a zone"),
         pytest.param(b"Sun, 06 Nov 1994 08:49:37 GMT ", id="a space behind"),
+        pytest.param(b"Sunday, 06-Nov-94 08:49:37 GMT ", id="a space behind RFC 850"),
+        pytest.param(b" Sunday, 06-Nov-94 08:49:37 GMT", id="a space before RFC 850"),
         pytest.param(b" Sun, 06 Nov 1994 08:49:37 GMT", id="a space before"),
         pytest.param(b"Sun, 06 Nov 1994 08:49:37 GMT\n", id="a line feed behind"),
         pytest.param("Sun, 0６ Nov 1994 08:49:37 GMT".encode(), id="digits of another script"),
