@@ -337,3 +337,23 @@ def test_where_no_process_is_to_be_had_it_is_tried_again(
     assert [line[: len(begin)] for line, begin in zip(lines, printed, strict=True)] == printed
     assert "Resource temporarily unavailable" in ended.stderr + ended.stdout
     assert ended.stderr.count("it is started again") == again
+
+
+READ_ONLY = """
+import sys, tempfile
+tempfile.tempdir = "/nowhere"  # as where the root is read-only, and nothing is mounted
+from vary_proxy.__main__ import main
+sys.argv = ["vary-proxy", "run", "--listen", "127.0.0.1:0", "--workers", "2", "--origin", "http://a"]
+sys.exit(main())
+"""
+
+
+def test_several_workers_need_no_place_for_files() -> None:
+    command = [sys.executable, "-c", READ_ONLY]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as started:
+        assert started.stderr is not None
+        told = [line for line, _ in zip(started.stderr, range(2), strict=False)]
+        started.send_signal(signal.SIGINT)
+        told += started.stderr
+        assert started.wait(30) == 0, told
+    assert any(line.startswith("listening on") for line in told), told

@@ -12,8 +12,9 @@ import errno
 import os
 import select
 import sys
-import tempfile
 from collections.abc import Iterator
+
+from vary_proxy.nameless import nameless
 
 _AT_ONCE = 1 << 16  # bytes of one write
 _LINE_END = 0x0A
@@ -23,7 +24,7 @@ class Turns:
     """A lock between processes, to be made before they are forked; it ends with its holder."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  kept
+        self._file = nameless()
 
     @contextlib.contextmanager
     def taken(self) -> Iterator[None]:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+
+from vary_proxy.nameless import nameless
 
 _DIGEST = 16  # bytes
 
@@ -17,7 +18,7 @@ class Agreed:
     """The text of a configuration, or None so far."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115  closed by ``close``
+        self._file = nameless()
 
     def keep(self, text: bytes) -> None:
         """*text* has been taken, here and soon by the others."""
