@@ -30,7 +30,7 @@ from vary_proxy.store.layered import LayeredStore
 
 _numbers = itertools.count()
 A = b"https://a.example"
-CLIENTS = 8
+CLIENTS = 4  # each with up to six requests at once
 BACK = 6.0  # seconds from a new primary to a store that is used
 
 
@@ -74,7 +74,7 @@ async def _judged(url: str, memory: str) -> AsyncIterator[Front]:
     """A proxy in front of Redis at *url*, and its clients: any wrong answer, or an error of
     the proxy's making, is raised in the end."""
     dice = random.Random(7)
-    realm = Realm(pages(60, dice), dice)
+    realm = Realm(pages(60, dice, large=0.0), dice)
     where = f'type: redis, url: "{url}", namespace: fail{next(_numbers)}, timeout: 250ms'
     store = f"{{{where}, memory: {{max: {memory}, max_object: {min(memory, '64KiB')}}}}}"
     over = asyncio.Event()
