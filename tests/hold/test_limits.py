@@ -188,7 +188,7 @@ async def test_64_variants_of_a_url_are_stored_and_more_are_served(fast: bool) -
         return said(b"for " + (asked.get(b"x-kind") or b"-"), FRESH, b"Vary: X-Kind")
 
     async with front(by_kind, fast=fast) as edge:
-        for turn in range(3):
+        for turn in range(2):
             edge.origin.asked.clear()
             for number in range(80):
                 told = await edge.get(b"/", b"X-Kind: %d" % number)
@@ -222,10 +222,12 @@ async def test_a_hit_from_redis_alone_reads_all_variants_and_one_from_memory_non
         async with front(by_kind, fast=fast, store=f"{{{where}, memory: {memory}}}") as edge:
             read = []
             for count in (1, 50):
-                for number in range(count):
-                    await edge.primed(b"/", b"X-Kind: %d" % number)
+                await edge.primed(b"/", b"X-Kind: 0")
+                for number in range(1, count):
+                    await edge.get(b"/", b"X-Kind: %d" % number)
+                    await edge.settle()
                 before = _sent(redis_server)
-                for _ in range(20):
+                for _ in range(10):
                     answer = await edge.get(b"/", b"X-Kind: 0")
                     assert "; hit;" in answer["cache-status"]
                 read.append(_sent(redis_server) - before)
