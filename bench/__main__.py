@@ -24,8 +24,9 @@ from pathlib import Path
 
 from bench import report, servers
 from bench.load import Measure, check, crowd, drive
-from bench.processes import Process, free_port
+from bench.processes import Process
 from bench.scenarios import BY_NAME, SCENARIOS, Scenario
+from tests.ports import free_port
 
 _HITS_ONLY = 0.01  # of requests may reach the origin where all are to be hits
 Servers = Mapping[str, Process]

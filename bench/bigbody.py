@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.bigorigin import content
-from bench.processes import free_port
+from tests.ports import free_port
 from tests.real.proxy import Proxy, configured, running_proxy
 from tests.store.servers import RedisServer
 from vary_proxy.configuration.quantities import size

@@ -23,8 +23,9 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from bench.processes import Process, free_port
+from bench.processes import Process
 from bench.servers import LOAD_CORE, Place, as_us, program
+from tests.ports import free_port
 
 A, STRANGER = "https://app.example", "https://stranger.example"
 ETAG = '"picture"'

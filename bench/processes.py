@@ -18,13 +18,6 @@ class NotStarted(Exception):
     """A server did not come up; the message says where its own words are."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def pinned(core: int, command: Sequence[str]) -> list[str]:
     """*command*, to run on *core* alone."""
     return ["taskset", "-c", str(core), *command]

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import Process, free_port
+from bench.processes import Process
 from bench.scenarios import ORIGINS
+from tests.ports import free_port
 
 SERVER_CORE, LOAD_CORE = 0, 1
 FILES = {"1k": 1024, "64k": 64 * 1024, "1m": 1024 * 1024}
