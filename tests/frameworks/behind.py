@@ -13,7 +13,7 @@ from vary_proxy.app import App
 PASSED_THROUGH = """
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
-origins: {{it: {{url: "{url}"}}}}
+origins: {{it: {{url: "{url}", timeouts: {{connect: 30s, first_byte: 60s}}}}}}
 log: {{access: off}}
 """
 

@@ -28,7 +28,7 @@ RULED = "https://ruled.example"
 RULE = """
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
-origins: {{it: {{url: "{url}"}}}}
+origins: {{it: {{url: "{url}", timeouts: {{connect: 30s, first_byte: 60s}}}}}}
 cors:
   ruled:
     origins: ["https://a.example", "https://ruled.example"]
