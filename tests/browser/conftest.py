@@ -198,7 +198,7 @@ StartProxy = Callable[..., Awaitable[Proxied]]
 _CONFIGURATION = """\
 version: 1
 listen: [{{address: "127.0.0.1:0"}}]
-origins: {{origin: {{url: "{origin}"}}}}
+origins: {{origin: {{url: "{origin}", timeouts: {{connect: 30s}}}}}}
 defaults: {{origin: origin}}
 log: {{access: off}}
 """

@@ -35,7 +35,7 @@ KINDS = ("required", "optimal", "check")
 
 _SUITE_RULES = """\
 version: 1
-origins: {suite: {url: "ORIGIN"}}
+origins: {suite: {url: "ORIGIN", timeouts: {connect: 30s}}}
 defaults: {origin: suite, vary: passthrough, cache: {set_cookie: store}}
 """
 
