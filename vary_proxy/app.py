@@ -37,7 +37,7 @@ from vary_proxy.observation.tracing import tracer
 from vary_proxy.origins.reaching import reached
 from vary_proxy.purges.purgemethod import PurgeMethod
 from vary_proxy.purges.purging import Purger
-from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, retire
+from vary_proxy.reloading import LOOK_SECONDS, OriginMap, Reloader, ReloadOutcome, looking, retire
 from vary_proxy.server import Server
 from vary_proxy.tasks import Tasks
 from vary_proxy.workers.echoing import VERB, Echoing
@@ -195,10 +195,11 @@ class App:
 
     async def watch(self) -> None:
         """Reload what changes on disk, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self._renew()
-            await self._reloader.look()
+        await looking(self._look, LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        await self._renew()
+        await self._reloader.look()
 
     async def _renew(self) -> None:
         for certificate in self._certificates:

@@ -13,7 +13,7 @@ import hashlib
 import logging
 import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -127,6 +127,20 @@ class Reloader:
         outcome = ReloadOutcome(False, problems)
         _tell(outcome)
         return outcome
+
+
+async def looking(look: Callable[[], Awaitable[None]], every: float) -> None:
+    """Call *look* again and again, for ever: that it failed once is no reason to stop."""
+    failed = False
+    while True:
+        await asyncio.sleep(every)
+        try:
+            await look()
+            failed = False
+        except Exception:  # no thread or descriptor to be had, most likely
+            if not failed:
+                _log.exception("could not look at the files of the configuration; going on")
+            failed = True
 
 
 async def _everywhere(outcome: ReloadOutcome, peers: Peers) -> ReloadOutcome:

@@ -8,10 +8,13 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from tests.lifecycle.parts import Client, NamedOrigin, asked, origin, running, until
+from vary_proxy.cli.run import _on_hangup
 
 BROKEN = ("rules: [", "version: 1\nrulez: []\n", "version: 1\norigins: {main: ftp://x}\n")
 
@@ -370,3 +373,50 @@ async def test_what_is_wrong_is_told_once_and_not_every_second(
             written(path, a)
             await until(lambda: app.last_reload_ok)
             watch.cancel()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_look_that_fails_does_not_end_the_watch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "p.yaml"
+    async with origin("A") as a, origin("B") as b:
+        written(path, a)
+        async with running(path) as (app, _):
+            failures = 0
+
+            async def full(*_: object) -> None:
+                nonlocal failures
+                failures += 1
+                raise RuntimeError("can't start new thread")
+
+            with monkeypatch.context() as patched:
+                patched.setattr(asyncio, "to_thread", full)
+                watch = asyncio.ensure_future(app.watch())
+                await until(lambda: failures > 3)
+            written(path, b)
+            await until(lambda: app.loaded.settings.origins["main"].url.port == int(b.url[17:]))
+            assert caplog.text.count("could not look at the files") == 1
+            watch.cancel()
+
+
+async def test_a_hangup_that_fails_is_told_and_the_next_one_counts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken = asyncio.Event()
+    signals = SimpleNamespace(hangup=asyncio.Event())
+    turns = iter((RuntimeError("can't start new thread"), None))
+
+    async def hang_up() -> None:
+        failure = next(turns)
+        if failure is not None:
+            raise failure
+        taken.set()
+
+    signals.hangup.set()
+    listening: Any = _on_hangup(SimpleNamespace(hang_up=hang_up), signals)  # type: ignore[arg-type]
+    task = asyncio.ensure_future(listening)
+    await until(lambda: "send it again" in caplog.text)
+    signals.hangup.set()
+    await asyncio.wait_for(taken.wait(), 30)
+    task.cancel()

@@ -217,7 +217,10 @@ async def _on_hangup(app: App, signals: _Signals) -> None:
     while True:
         await signals.hangup.wait()
         signals.hangup.clear()
-        await app.hang_up()
+        try:
+            await app.hang_up()
+        except Exception:  # no thread or descriptor to be had, most likely
+            logging.getLogger("vary_proxy").exception("SIGHUP: not reloaded; send it again")
 
 
 class _Signals:
