@@ -20,6 +20,8 @@ from tests.store.servers import RedisServer
 from vary_proxy import config
 from vary_proxy.app import App
 
+# Else what one proxy tells the next tells their requests apart.
+STRANGERS = "server: {trusted_proxies: [192.0.2.0/24]}\n"
 SOON = 4.5  # seconds; a loop that is not seen takes five at least, and ten as a rule
 METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"]
 
@@ -121,8 +123,8 @@ async def test_whoever_waits_for_a_loop_is_told_of_it_as_well(
 ) -> None:
     """Two balanced proxies each before the other two, all on one Redis."""
     (here, to_here), (there, to_there) = await ring.turns(), await ring.turns()
-    heres = [await ring.proxy(to_there, redis) for _ in range(2)]
-    theres = [await ring.proxy(to_here, redis) for _ in range(2)]
+    heres = [await ring.proxy(to_there, redis, STRANGERS) for _ in range(2)]
+    theres = [await ring.proxy(to_here, redis, STRANGERS) for _ in range(2)]
     here.to(*heres)
     there.to(*theres)
     for port in heres + theres:
@@ -140,7 +142,7 @@ async def test_workers_see_what_another_of_them_sent_on(
     back, port = await ring.turns()
     said = (
         f'origins: {{o: {{url: "http://127.0.0.1:{port}", host: preserve}}}}\n'
-        "server: {workers: 3}\nlog: {access: off}\n"
+        f"{STRANGERS[:-2]}, workers: 3}}\nlog: {{access: off}}\n"
     )
     if shared:
         said += f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\n'
@@ -179,7 +181,8 @@ async def test_proxies_of_one_configuration_in_a_row_are_no_loop(
     turns, port = await ring.turns()
     said = (
         f'origins: {{o: {{url: "http://127.0.0.1:{port}", host: preserve}}}}\n'
-        f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\nlog: {{access: off}}\n'
+        f'store: {{type: redis, url: "{redis.url}", timeout: 5s}}\n'
+        f"log: {{access: off}}\n{STRANGERS}"
     )
     with (
         running_proxy(tmp_path, *configured(tmp_path, said)) as outer,
