@@ -12,6 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from vary_proxy.core.framing import Dechunker, HeadReader
+from vary_proxy.core.structured import OTHER, dictionary
 from vary_proxy.core.syntax import entity_tag, is_token
 from vary_proxy.core.wire import Refused, read_head
 
@@ -95,6 +96,43 @@ def _tag(one: bytes) -> bool:
     return entity_tag(b'"x%sy"' % one) is not None
 
 
+LOWER = frozenset(string.ascii_lowercase.encode())
+DIGITS = frozenset(string.digits.encode())
+PRINTABLE = VISIBLE | {0x20}
+
+
+def _key(one: bytes) -> bool:
+    return dictionary(b"x%sy=1" % one) == {b"x%sy" % one: 1}
+
+
+def _first_of_key(one: bytes) -> bool:
+    return dictionary(b"%sy=1" % one) == {b"%sy" % one: 1}
+
+
+def _sf_token(one: bytes) -> bool:
+    return dictionary(b"a=x%sy" % one) == {b"a": b"x%sy" % one}
+
+
+def _first_of_sf_token(one: bytes) -> bool:
+    return dictionary(b"a=%sy" % one) == {b"a": b"%sy" % one}
+
+
+def _sf_string(one: bytes) -> bool:
+    return dictionary(b'a="x%sy"' % one) == {b"a": b"x%sy" % one}
+
+
+def _sf_escape(one: bytes) -> bool:
+    return dictionary(b'a="x\\%sy"' % one) == {b"a": b"x%sy" % one}
+
+
+def _sf_binary(one: bytes) -> bool:
+    return dictionary(b"a=:x%syz:" % one) == {b"a": OTHER}
+
+
+def _sf_display(one: bytes) -> bool:
+    return dictionary(b'a=%%"x%sy"' % one) == {b"a": OTHER}
+
+
 @pytest.mark.parametrize(
     ("reads", "allowed"),
     [
@@ -110,6 +148,18 @@ def _tag(one: bytes) -> bool:
         pytest.param(_trailer_name, TOKEN | {ord(":")}, id="9112 §7.1.2 a trailer's name"),
         pytest.param(_trailer_value, TEXT, id="9112 §7.1.2 a trailer's value"),
         pytest.param(is_token, TOKEN, id="9110 §5.6.2 a token"),
+        pytest.param(_first_of_key, LOWER | {ord("*")}, id="9651 §3.1.2 the first of a key"),
+        pytest.param(_key, LOWER | DIGITS | set(b"_-.*"), id="9651 §3.1.2 a key"),
+        pytest.param(
+            _first_of_sf_token,
+            (ALNUM - DIGITS) | {ord("*")},
+            id="9651 §3.3.4 the first of a token",
+        ),
+        pytest.param(_sf_token, TOKEN | set(b":/"), id="9651 §3.3.4 a token"),
+        pytest.param(_sf_string, PRINTABLE - set(b'"\\'), id="9651 §3.3.3 a string"),
+        pytest.param(_sf_escape, frozenset(b'"\\'), id="9651 §3.3.3 an escape"),
+        pytest.param(_sf_binary, ALNUM | set(b"+/"), id="9651 §3.3.5 a byte sequence"),
+        pytest.param(_sf_display, PRINTABLE - set(b'"%'), id="9651 §3.3.8 a display string"),
         pytest.param(_tag, VISIBLE - {ord('"')} | OBSOLETE, id="9110 §8.8.3 an entity tag"),
     ],
 )
