@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from playwright.async_api import BrowserContext, Page, async_playwright
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from tests.browser.loads import LOADS
 from vary_proxy.app import App
@@ -26,6 +26,7 @@ from vary_proxy.demo import pictures
 from vary_proxy.demo.origin import Bucket, CorsRule
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+expect.set_options(timeout=20_000)  # milliseconds, in which a busy machine draws
 
 ARGUMENTS = (
     "--no-sandbox",

@@ -39,7 +39,7 @@ class Command:
                 self.said.append(line.rstrip("\n"))
                 self._news.notify_all()
 
-    def hears(self, pattern: str, seconds: float = 30.0) -> str:
+    def hears(self, pattern: str, seconds: float = 90.0) -> str:
         """The first line in which *pattern* is found. Fails when none comes."""
 
         def found() -> str | None:
@@ -71,8 +71,8 @@ class Command:
         self.process.send_signal(number)
 
     def ends(self) -> int:
-        status = self.process.wait(30)
-        self._reader.join(30)
+        status = self.process.wait(90)
+        self._reader.join(90)
         return status
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class Command:
                 os.kill(pid, signal.SIGKILL)
         self.process.kill()
         self.process.wait()
-        self._reader.join(30)
+        self._reader.join(90)
         assert self.process.stderr is not None
         self.process.stderr.close()
 
@@ -173,7 +173,7 @@ def get(port: int, path: str = "/", timeout: float = 30) -> bytes:
         connection.close()
 
 
-def soon(claim: object, seconds: float = 30.0) -> None:
+def soon(claim: object, seconds: float = 60.0) -> None:
     """Wait for *claim*, a function, to hold. Fails when it does not."""
     assert callable(claim)
     until = time.monotonic() + seconds

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTS_WITHIN = 30.0  # seconds
+STARTS_WITHIN = 90.0  # seconds
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ NODE_MODULES = ROOT / "tests" / "node" / "node_modules"
 
 BUCKET = "media"
 ALLOWED = "https://app.example"  # the one origin that a bucket's CORS rules name
-READY_WITHIN = 60.0  # seconds
+READY_WITHIN = 120.0  # seconds
 
 CORS_RULES = {
     "CORSRules": [

@@ -25,7 +25,7 @@ def binary(name: str) -> str:
     return found
 
 
-STARTS_WITHIN = 30.0  # seconds
+STARTS_WITHIN = 90.0  # seconds
 _APT = {"redis-server": "redis-server", "memcached": "memcached"}
 
 
