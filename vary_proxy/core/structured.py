@@ -18,7 +18,7 @@ _NUMBER = re.compile(rb"-?\d{1,15}(?:\.\d{1,3})?")
 _STRING = re.compile(rb'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
 _TOKEN = re.compile(rb"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 _BINARY = re.compile(rb":[A-Za-z0-9+/]*={0,2}:")
-_DATE = re.compile(rb"@-?\d{1,15}(?![\d.])")
+_DATE = re.compile(rb"@-?\d{1,15}")
 _DISPLAY = re.compile(rb'%"(?:[\x20-\x21\x23-\x24\x26-\x7e]|%[0-9a-f]{2})*"')
 
 
@@ -90,10 +90,7 @@ def _item(text: bytes, at: int) -> tuple[Item, int]:
         raw = _match(_NUMBER, text, at)
         if b"." in raw and len(raw.partition(b".")[0].lstrip(b"-")) > 12:
             raise _Unreadable
-        end = at + len(raw)
-        if text[end : end + 1].isdigit() or text[end : end + 1] == b".":
-            raise _Unreadable
-        return (float(raw) if b"." in raw else int(raw)), end
+        return (float(raw) if b"." in raw else int(raw)), at + len(raw)
     if lead == b'"':
         match = _STRING.match(text, at)
         if match is None:
