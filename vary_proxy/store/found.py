@@ -105,11 +105,7 @@ def change(
             kept=() if is_sparse else kept,
             needed=() if is_sparse else _needed(key, place, resource),
         ),
-        [
-            one
-            for one in found.places.values()
-            if {one.token, one.digest}.isdisjoint(tokens | sparse)
-        ],
+        [one for one in found.places.values() if one.token not in tokens],
     )
 
 
