@@ -569,8 +569,9 @@ async def test_a_writer_holds_few_blocks_and_waits_for_a_slow_store(
 async def test_a_body_is_not_held_up_by_a_store_that_takes_nothing(
     opened: Opened, redis_server: RedisServer
 ) -> None:
+    since = await opened("redis", url=redis_server.url).since(KEY)
     store = opened("redis", url=redis_server.url, timeout=0.1).shared
-    writer = store.writer(KEY, None, 64, await store.since(KEY))
+    writer = store.writer(KEY, None, 64, since)
     assert writer is not None
 
     async def stuck(name: str, value: bytes, lifetime: float) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -12,7 +13,9 @@ from tests.store.builders import KEY, Heard, found, put, stored
 from tests.store.conftest import SHARED, eventually
 from tests.store.servers import RedisServer
 from vary_proxy.core.stored import Body, StoredResponse
+from vary_proxy.store import layout
 from vary_proxy.store.base import Since
+from vary_proxy.store.driver import Epochs
 from vary_proxy.store.layered import LayeredStore
 from vary_proxy.store.shared import SharedStore
 
@@ -131,6 +134,76 @@ async def test_what_was_asked_for_before_a_purge_is_not_used_after_it(
     await one.find(KEY)  # somebody looks at it here, and it is as it is now
     await publish(one, since)
     assert not await fresh(many())
+
+
+@pytest.mark.parametrize("publish", [whole, sparse])
+async def test_nor_where_the_trace_of_the_purge_was_evicted(
+    opened: Opened, redis_url: str, publish: Callable[..., Awaitable[None]]
+) -> None:
+    one, other = opened("redis", url=redis_url).shared, opened("redis", url=redis_url).shared
+    since = await one.since(KEY)
+    await other.purge(KEY)
+    await other.driver.drop_blocks([layout.row(KEY)])
+    await one.find(KEY)
+    await publish(one, since)
+    assert not await fresh(opened("redis", url=redis_url).shared)
+
+
+async def test_nor_where_that_trace_was_evicted_wherever_it_lies(
+    many: Callable[[], SharedStore],
+) -> None:
+    one, other = many(), many()
+    since = await one.since(KEY)
+    await other.purge(KEY)
+    await other.driver.drop_blocks([layout.row(KEY), layout.row(KEY)[:-1] + "g"])
+    await whole(one, since)
+    assert not await fresh(many())
+
+
+async def test_the_purge_of_a_tag_counts_also_when_its_number_is_lost_while_it_is_asked_for(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = opened("redis", url=redis_server.url).shared
+    await put(one, KEY, stored(A, cache_tag="news"))
+    await one.purge_tag(b"news")
+    asked = one.driver.tag_epochs
+
+    async def evicted(tags: Sequence[bytes]) -> Sequence[Epochs]:
+        await one.driver.drop_blocks([layout.EPOCHS])
+        return await asked(tags)
+
+    monkeypatch.setattr(one.driver, "tag_epochs", evicted)
+    assert await one.load(KEY) is None
+
+
+async def test_a_body_that_comes_slowly_is_published_all_the_same(
+    opened: Opened, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is of a generation for a while only, and that while is made longer."""
+    monkeypatch.setattr(layout, "ABANDONED", 0.4)
+    one = opened("redis", url=redis_server.url).shared
+    writer = one.writer(KEY, 20, 64, await one.since(KEY))
+    assert writer is not None
+    async with writer:
+        for _ in range(10):
+            await asyncio.sleep(0.1)
+            await writer.write(b"12")
+        await writer.commit(stored(A))
+    assert await fresh(one)
+
+
+async def test_who_first_asks_for_a_url_does_so_once(
+    opened: Opened, redis_server: RedisServer
+) -> None:
+    """Two who ask at the same time are of one generation, and both may publish."""
+    one, other = (opened("redis", url=redis_server.url).shared for _ in range(2))
+    await asyncio.gather(one.load(KEY), other.load(KEY))
+    since = await asyncio.gather(one.since(KEY), other.since(KEY))
+    assert since[0] == since[1]
+    await asyncio.gather(
+        *(whole(store, when) for store, when in zip((one, other), since, strict=True))
+    )
+    assert await fresh(one)
 
 
 async def test_nor_where_nothing_was_stored_to_be_marked_stale(

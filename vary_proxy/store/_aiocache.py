@@ -234,9 +234,11 @@ def kind_of(error: BaseException) -> str:
         return "full"
     if isinstance(error, failures.ReadOnlyError) or "READONLY" in text:
         return "read-only"
-    if text.startswith(("MISCONF", "NOREPLICAS")):
+    if "MISCONF" in text or "NOREPLICAS" in text:  # the first words, but in what a script says
         return "full"
     if isinstance(error, failures.AuthenticationError | failures.NoPermissionError):
+        return "denied"
+    if isinstance(error, failures.ResponseError) and any(one in text for one in _REFUSALS):
         return "denied"
     if isinstance(error, failures.ClusterError | failures.BusyLoadingError):
         return "refused"
@@ -245,6 +247,17 @@ def kind_of(error: BaseException) -> str:
     return "refused"
 
 
+_REFUSALS = (
+    "NOPERM",
+    "NOAUTH",
+    "WRONGPASS",
+    "DENIED",
+    "ACL failure",  # in a script
+    "The user executing the script can't",
+    "unknown command",
+    "Unknown Redis command called from",
+    "DB index is out of range",
+)
 _UNWELL = (
     "LOADING",
     "CLUSTERDOWN",
@@ -252,7 +265,6 @@ _UNWELL = (
     "TRYAGAIN",
     "BUSY",
     "max number of clients",
-    "NOAUTH",
 )
 
 

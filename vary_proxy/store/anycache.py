@@ -1,6 +1,6 @@
 """The driver for any ``aiocache.BaseCache``: Memcached, a cloud table, somebody's own class.
 
-Nothing is asked of it but get, set and delete of bytes (multi_get where it has one). A row is
+Nothing is asked of it but get, set, add and delete of bytes (multi_get where it has one). A row is
 one value beside a second one with its generation, so that a purge holds even against a slow
 writer in another process. There is no compare-and-set: of two writers in different processes
 one may lose a variant, which is a miss. Lifetimes cannot be extended: everything is written
@@ -84,6 +84,15 @@ class CacheDriver:
             await self._set(_generation(row), generation)
         await self._set(row, bundle)
         return Applied.DONE
+
+    async def mark(self, row: str, generation: bytes, lifetime: float) -> bytes:
+        name = _generation(row)
+        try:
+            await self._call(lambda: self.cache.add(name, generation, ttl=_LIFETIME))
+        except ValueError:  # aiocache's word for: it is there
+            (had,) = await self._get((name,))
+            return had if isinstance(had, bytes) else b""
+        return generation
 
     async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         was = await self.look(row)

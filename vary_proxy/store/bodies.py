@@ -120,6 +120,9 @@ class SharedWriter:
             del self._buffer[: layout.BLOCK]
         if self._queue:
             await self._send()
+        elif self._is_due():
+            self._renewed = time.monotonic()
+            self._store.tasks.spawn(self.keep(), "store writer")
 
     async def commit(self, stored: StoredResponse) -> StoredResponse:
         body = Body(self._digest.digest()[: codec.DIGEST], self._length)
@@ -147,9 +150,9 @@ class SharedWriter:
             await self.keep()
 
     async def keep(self) -> None:
-        """What was lent is read still: it stays for a while longer."""
+        """What was lent is read still, and its row waits for it: they stay for a while longer."""
         self._renewed = time.monotonic()
-        await self._store.prolong_blocks(self._sent, layout.ABANDONED)
+        await self._store.prolong_blocks([self._row, *self._sent], layout.ABANDONED)
 
     async def _sent_all(self) -> None:
         if self._sender is not None:
@@ -202,8 +205,11 @@ class SharedWriter:
 
     async def _renew(self) -> None:
         """Keep the first blocks of a long body alive while its last ones are under way."""
-        if time.monotonic() - self._renewed > layout.ABANDONED / 4:
+        if self._is_due():
             await self.keep()
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._renewed > layout.ABANDONED / 4
 
     def _give_up(self) -> None:
         self._dead = True

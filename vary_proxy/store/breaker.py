@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar
 
+from vary_proxy.store.remedies import remedy
 from vary_proxy.tasks import Tasks
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ STEADY = 5.0  # seconds without failure after which the next outage is probed ea
 WIDTH = 32  # groups of operations at once: as many as the pool has connections
 _BULKY = 4  # of those, how many may move large bodies
 _WRITES_ONLY = frozenset(("full", "read-only"))
+_SILENT = 600.0  # seconds between two lines about values or answers that cannot be used
 
 
 class Probed(Protocol):
@@ -75,10 +77,17 @@ class Breaker:
         self._since = 0.0
         self._steady_since = 0.0
         self._announced = False
+        self._told_of_garbage = float("-inf")
         self._closed = False
 
     async def run(
-        self, op: str, action: Callable[[], Awaitable[T]], otherwise: T, *, write: bool = False
+        self,
+        op: str,
+        action: Callable[[], Awaitable[T]],
+        otherwise: T,
+        *,
+        write: bool = False,
+        owed: bool = False,
     ) -> T:
         """What *action* returns within the deadline; *otherwise* when it fails or may not try."""
         if self._closed or not (self.writable if write else self.readable):
@@ -89,7 +98,7 @@ class Breaker:
             async with asyncio.timeout(self._deadline), self._width:
                 return await action()
         except Exception as error:  # whatever a client library or a foreign store comes up with
-            kind = self.failed(error)
+            kind = self.failed(error, owed=owed)
             return otherwise
         finally:
             if self._observer is not None:
@@ -100,16 +109,40 @@ class Breaker:
         async with self._gate:
             return await self.run(op, action, otherwise)
 
-    def failed(self, error: Exception) -> str:
+    async def run_owed(self, op: str, action: Callable[[], Awaitable[T]], otherwise: T) -> T:
+        """As ``run``, for what takes no room, so that a full store is asked too, and is made up for
+        when it fails: the probe does that, so any failure starts it."""
+        return await self.run(op, action, otherwise, owed=True)
+
+    def failed(self, error: Exception, *, owed: bool = False) -> str:
         """Count *error* and open what it stands in the way of; its kind."""
-        kind = "timeout" if isinstance(error, TimeoutError) else self._store.kind_of(error)
-        self.errors[kind] += 1
-        if kind == "garbage" or self._closed:
+        kind = self._count(error)
+        if self._closed:
             return kind
-        reading = kind not in _WRITES_ONLY
+        if kind == "garbage" and not owed:
+            if time.monotonic() - self._told_of_garbage > _SILENT:
+                self._told_of_garbage = time.monotonic()
+                self._warn(kind, error, "what is concerned is a miss")
+            return kind
+        reading = kind not in _WRITES_ONLY and kind != "garbage"
         if self.readable if reading else self.writable:
             self._open(kind, error, reading=reading)
         return kind
+
+    def deaf(self, error: Exception) -> None:
+        """Notices of changes are lost; if it is for want of a right nobody else may tell of it."""
+        if self._count(error) == "denied" and not self._closed:
+            self._warn("denied", error, "changes are not heard of, and each request asks it")
+
+    def _count(self, error: Exception) -> str:
+        kind = "timeout" if isinstance(error, TimeoutError) else self._store.kind_of(error)
+        self.errors[kind] += 1
+        return kind
+
+    def _warn(self, kind: str, error: Exception, effect: str) -> None:
+        text = _first_line(error)
+        advice = remedy(kind, text)
+        _log.warning("store %s: %s (%s): %s; %s", self._store.label, kind, text, advice, effect)
 
     async def close(self) -> None:
         """Try nothing more; done when what is under way has ended, or should have."""
@@ -128,13 +161,8 @@ class Breaker:
             self._announced = now - self._steady_since > STEADY or not self._steady_since
             if self._announced:  # a store that comes and goes is not worth a line each time
                 self._wait = FIRST_PROBE
-                _log.warning(
-                    "store %s: %s (%s); %s until it is back",
-                    self._store.label,
-                    kind,
-                    _first_line(error),
-                    "memory and the origin answer" if reading else "nothing new is stored",
-                )
+                effect = "memory and the origin answer" if reading else "nothing new is stored"
+                self._warn(kind, error, f"{effect} until it is back")
         self.writable = False
         if reading:
             self._set_readable(False)
@@ -162,9 +190,9 @@ class Breaker:
             if write and self._repay is not None:
                 await self._repay()
         except Exception as error:
-            self.errors[
-                "timeout" if isinstance(error, TimeoutError) else self._store.kind_of(error)
-            ] += 1
+            if self._count(error) == "full" and write and self._repay is not None:
+                with suppress(Exception):  # purges take no room
+                    await self._repay()
             return False
         return True
 

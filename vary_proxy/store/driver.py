@@ -83,6 +83,9 @@ class Driver(Protocol):
 
     async def apply(self, row: str, change: Change) -> Applied: ...
 
+    async def mark(self, row: str, generation: bytes, lifetime: float) -> bytes:
+        """The generation of a row; if it had none, *generation* for *lifetime* seconds at least."""
+
     async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         """Forget a row, leaving *generation* behind; what it was."""
 
@@ -116,7 +119,7 @@ class Driver(Protocol):
         """The indices of all rows, in batches, empty ones too. Raises Unsupported."""
 
     async def ping(self, *, write: bool) -> None:
-        """Return when the store answers (and takes writes); else raise."""
+        """Return when the store answers (and takes writes of every kind); else raise."""
 
     def kind_of(self, error: BaseException) -> str:
         """timeout | refused | full | read-only | garbage | denied: a word for metrics.

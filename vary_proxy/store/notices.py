@@ -48,6 +48,7 @@ class Notices:
         sender: bytes,
         tasks: Tasks,
         deadline: float,
+        complain: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self.sure = False
         self._connect = connect  # a client, and whether it is ours to close
@@ -55,6 +56,7 @@ class Notices:
         self._sender = sender
         self._tasks = tasks
         self._deadline = max(deadline, 0.25)
+        self._complain = complain  # told once each time that the subscription is lost
         self._listeners: list[Listener] = []
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -85,6 +87,8 @@ class Notices:
             except Exception as error:  # whatever the client raises: the subscription is lost
                 _log.debug("store notices: %r", error)
                 failures += 1
+                if failures == 1:
+                    self._complain(error)
             finally:
                 self._tell(sure=False)
             await asyncio.sleep(_RETRY[min(failures, len(_RETRY)) - 1])

@@ -58,6 +58,7 @@ def open_store(
         return LayeredStore(shared, None, memory_max, memory_max_object, clock)
     driver = RedisDriver(url or "redis://127.0.0.1:6379/0", namespace, timeout)
     shared = SharedStore(driver, tasks, clock, max_object, timeout, fail, observer)
-    hub = Notices(driver.subscriber, driver.channel, shared.rows.sender, tasks, timeout)
-    flights = FleetFlights(driver, shared.breaker, hub, shared.rows.sender)
+    sender, deaf = shared.rows.sender, shared.breaker.deaf
+    hub = Notices(driver.subscriber, driver.channel, sender, tasks, timeout, deaf)
+    flights = FleetFlights(driver, shared.breaker, hub, sender)
     return LayeredStore(shared, hub, memory_max, memory_max_object, clock, flights)

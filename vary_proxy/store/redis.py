@@ -111,6 +111,12 @@ class RedisDriver:
             return False
         return _number(await self.client.hget(self._key(layout.EPOCHS), b"f:all")) > change.since
 
+    async def mark(self, row: str, generation: bytes, lifetime: float) -> bytes:
+        milliseconds = _aiocache.milliseconds(lifetime)
+        return bytes(
+            await self.client.eval(scripts.MARK, 1, self._key(row), generation, milliseconds)
+        )
+
     async def wipe(self, row: str, generation: bytes, message: bytes) -> Row:
         was = await self.client.eval(
             scripts.WIPE,
@@ -164,9 +170,12 @@ class RedisDriver:
 
     async def tag_epochs(self, tags: Sequence[bytes]) -> Sequence[Epochs]:
         fields = [kind + b":t:" + tag for tag in tags for kind in (b"h", b"s")]
-        numbers = list(map(_number, await self.client.hmget(self._key(layout.EPOCHS), fields)))
+        asked = await self.client.hmget(self._key(layout.EPOCHS), [*_EPOCHS[:2], *fields])
+        latest, everything, *numbers = map(_number, asked)
+        if not latest:  # evicted since the row was looked at: which purges there were is not known
+            everything = _WORD
         return [
-            Epochs(hard=hard, soft=soft)
+            Epochs(hard=max(hard, everything), soft=soft)
             for hard, soft in zip(numbers[::2], numbers[1::2], strict=True)
         ]
 
@@ -218,12 +227,21 @@ class RedisDriver:
             return [found for found in await pipe.execute(raise_on_error=False) if found]
 
     async def ping(self, *, write: bool) -> None:
-        key = self._key(layout.PROBE)
-        await _aiocache.renew(self.client)
+        row, block = self._key(f"{layout.PROBE}:r"), self._key(layout.PROBE)
         if write:
-            await self.client.set(key, b"1", px=1000)
-        else:
-            await self.client.get(key)  # PING is answered by replicas that would refuse to serve
+            try:
+                await self.client.eval(scripts.TRY, 2, row, block, self.channel)
+            except Exception as error:
+                if self.kind_of(error) != "full":  # else those who read would lose connections
+                    await _aiocache.renew(self.client)
+                raise
+            return
+        await _aiocache.renew(self.client)
+        async with self.client.pipeline(transaction=False) as pipe:
+            pipe.hgetall(row)  # PING is answered by replicas that would refuse to serve
+            pipe.hmget(row, _EPOCHS)
+            pipe.get(block)
+            _aiocache.first_error(await pipe.execute(raise_on_error=False))
 
     def kind_of(self, error: BaseException) -> str:
         return _aiocache.kind_of(error)

@@ -82,11 +82,14 @@ class Rows:
             return None
         result = await self._less_purged_tags(found.read(key, row))
         if result is not None:
-            self._found[key] = (time.monotonic(), result)
-            self._found.move_to_end(key)
-            if len(self._found) > _REMEMBERED:
-                self._found.popitem(last=False)
+            self._remember(key, result)
         return result
+
+    def _remember(self, key: bytes, result: Found) -> None:
+        self._found[key] = (time.monotonic(), result)
+        self._found.move_to_end(key)
+        if len(self._found) > _REMEMBERED:
+            self._found.popitem(last=False)
 
     def recall(self, key: bytes) -> Found | None:
         """What was found a moment ago."""
@@ -104,6 +107,28 @@ class Rows:
 
     async def recall_or_find(self, key: bytes) -> Found | None:
         return self.recall(key) or await self.find(key)
+
+    async def since(self, key: bytes) -> Since | None:
+        """How the row stands, which is of some generation from now on; None: it is not known.
+
+        Purges leave another generation, and eviction leaves none: a row that has it still when
+        something is published was neither purged nor lost with the trace of a purge.
+        """
+        found = await self.recall_or_find(key)
+        if found is None or found.row.generation:
+            return None if found is None else found.since()
+        name, mark = layout.row(key), layout.generation()
+        now = await self._breaker.run(
+            "mark", lambda: self._driver.mark(name, mark, layout.ABANDONED), None, write=True
+        )
+        if now is None:
+            return None
+        if now == mark:
+            found = replace(found, row=replace(found.row, generation=mark))
+            self._remember(key, found)
+        else:  # somebody else was first
+            found = await self.find(key)
+        return found.since() if found is not None and found.row.generation == now else None
 
     async def edit(
         self,
@@ -156,8 +181,8 @@ class Rows:
         """Purge one row, which is of *generation* then; what it was, None: there is no answer."""
         name, message = layout.row(key), self.notice(notices.PURGED, key)
         self.forget(key)
-        row = await self._breaker.run(
-            "purge", lambda: self._driver.wipe(name, generation, message), None, write=True
+        row = await self._breaker.run_owed(
+            "purge", lambda: self._driver.wipe(name, generation, message), None
         )
         if row is not None:
             self._retire(name, list(found.read(key, row).places.values()))

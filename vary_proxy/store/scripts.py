@@ -29,6 +29,39 @@ if ARGV[6] ~= '' then redis.call('PUBLISH', ARGV[5], ARGV[6]) end
 return 'done'
 """
 
+# KEYS: the row. ARGV: a new generation, lifetime in ms. Of which generation the row is from now on.
+MARK = """
+local had = redis.call('HGET', KEYS[1], 'g')
+if had and had ~= '' then return had end
+redis.call('HSET', KEYS[1], 'g', ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[2])
+end
+return ARGV[1]
+"""
+
+# KEYS: a hash and a string to try it with. ARGV: channel. Every command that is asked for
+# elsewhere: what a user may not do, or the server does not know, shows before it is needed.
+TRY = """
+redis.call('HSET', KEYS[1], 'n', '1', 'v', '1')
+redis.call('PEXPIRE', KEYS[1], 1000)
+redis.call('PTTL', KEYS[1])
+redis.call('HGET', KEYS[1], 'n')
+redis.call('HMGET', KEYS[1], 'n', 'g')
+redis.call('HGETALL', KEYS[1])
+redis.call('HLEN', KEYS[1])
+redis.call('HDEL', KEYS[1], 'v')
+redis.call('TYPE', KEYS[1])
+redis.call('EXISTS', KEYS[1])
+redis.call('UNLINK', KEYS[1])
+redis.call('SET', KEYS[2], '1', 'PX', 1000)
+redis.call('GET', KEYS[2])
+redis.call('DEL', KEYS[2])
+redis.call('TIME')
+redis.call('PUBLISH', ARGV[1], '')
+return 1
+"""
+
 # KEYS: blocks. ARGV: their lifetime from now on in ms.
 KEEP = """
 for i = 1, #KEYS do redis.call('PEXPIRE', KEYS[i], ARGV[1]) end
@@ -44,7 +77,8 @@ end
 """
 
 # KEYS: the row. ARGV: new generation, lifetime of the tombstone in ms, channel, message.
-# Dropping comes first and alone: a full server refuses the tombstone, not the UNLINK.
+# Dropping comes first: it takes no room. A tombstone that is refused, or evicted, leaves a row of
+# no generation, and under that nothing is published.
 WIPE = """
 local was = {}
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then was = redis.call('HGETALL', KEYS[1]) end
@@ -59,12 +93,15 @@ return was
 # ms, channel, message, the most fields. Numbers grow with the server's clock and never go back;
 # when they were lost, everything before counts as purged, and when tags are too many, likewise. An
 # empty field only makes sure that there is a number: of several who do so at once the first one's.
+# PEXPIRE comes first since a full server refuses the first write that takes room, and none after
+# one that takes none.
 ADVANCE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local had = tonumber(redis.call('HGET', KEYS[1], 'latest') or '0')
 if ARGV[1] == '' and had > 0 then return string.format('%.0f', had) end
 local at = math.max(now, had + 1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
 if had == 0 or redis.call('HLEN', KEYS[1]) > tonumber(ARGV[6]) then
   redis.call('DEL', KEYS[1])
   redis.call('HSET', KEYS[1], 'h:all', string.format('%.0f', at))

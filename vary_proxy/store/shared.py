@@ -86,8 +86,7 @@ class SharedStore:
             raise StoreUnavailable
 
     async def since(self, key: bytes) -> Since | None:
-        found = await self.rows.recall_or_find(key)
-        return None if found is None else found.since()
+        return await self.rows.since(key)
 
     def writer(
         self, key: bytes, length: int | None, max_variants: int, since: Since | None

@@ -30,12 +30,14 @@ class Sweeper:
         rows = self._store.rows
         start = await rows.recall_or_find(key)
         count = 0 if start is None else len(start.resource.variants)
+        marked = None
         if soft and start is not None and count:
             since = start.since()
-            now = await rows.edit(key, _all_stale, since, fenced=False, purges=True)
-            self._store.debts.settle(now is not None, notices.PURGED, key)
-        else:
+            marked = await rows.edit(key, _all_stale, since, fenced=False, purges=True)
+        if marked is None:  # or it could not be: a full server refuses that, and not this
             await self._wipe(key)
+        else:
+            self._store.debts.settle(True, notices.PURGED, key)
         return count
 
     async def variant(self, key: bytes, stored: StoredResponse, *, soft: bool) -> None:
@@ -68,7 +70,7 @@ class Sweeper:
         async def advance() -> int:
             return await store.driver.advance(tag, soft=soft, message=message)
 
-        done = bool(await store.breaker.run("purge", advance, 0, write=True))
+        done = bool(await store.breaker.run_owed("purge", advance, 0))
         store.debts.settle(done, kind, tag or b"")
         return done
 
@@ -117,7 +119,7 @@ class Sweeper:
             self._store.debts.settle(True, notices.PURGED, key)
         elif not self._store.breaker.writable:
             # What must not be used any more is still there: better none of it than that.
-            self._store.debts.owe(key)
+            await self._wipe(key)
 
 
 def _without(stored: StoredResponse) -> Edit:
