@@ -27,7 +27,7 @@ _MOST_AT_ONCE = 64 * 1024  # bytes of answers to one packet of pipelined request
 _HEAD = 1024  # bytes that a response head counts for
 # What stands before it differs little from request to request, and what comes after it.
 _REFERER = b"\r\nReferer: "
-_ALWAYS = frozenset((b"host", b"connection", b"traceparent"))  # the latter for the log
+_ALWAYS = frozenset((b"host", b"traceparent"))  # the latter for the log
 _OLD = b" HTTP/1.0"
 _LAST, _NOT_LAST = b"Connection: close\r\n", b"Connection: keep-alive\r\n"
 _LONGEST_KEY = 1024  # of a form that is worth remembering
@@ -166,7 +166,7 @@ class FastLane:
             return self._pipeline(data, out, scheme, client)
         if data.count(b"\r\n") > self._most_lines + 2:
             return 0
-        more = _more(first, found)
+        more = _more(data, first, found)
         if more is _LAST and self._followed:
             return 0  # it takes a while to part from who is still sending
         own = self._tells(found, client) or bool(more) or len(key) > _LONGEST_KEY or CROWDED in key
@@ -228,14 +228,14 @@ def _cookie(data: bytes) -> bytes:
     return b""
 
 
-def _more(first: bytes, found: dict[bytes, bytes]) -> bytes:
+def _more(data: bytes, first: bytes, found: dict[bytes, bytes]) -> bytes:
     """What a reply says of the connection, if anything (RFC 9112 §9.3)."""
-    said = found.get(b"connection")
-    if said is not None and said.lower() == CLOSE:
+    if found.get(b"connection", b"").lower() == CLOSE:
         return _LAST
     if not first.endswith(_OLD):
         return b""
-    return _LAST if said is None else _NOT_LAST
+    # If there is such a line it says keep-alive: hotlines.py takes no other.
+    return _NOT_LAST if b"\r\nconnection:" in data.lower() else _LAST
 
 
 def _as_new(first: bytes) -> bytes:

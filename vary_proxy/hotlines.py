@@ -85,7 +85,9 @@ class Lines(dict[bytes, bytes]):
             self.clear()
         if name not in _JUDGED_BY_VALUE:
             self._names[spelled] = often + 1
-        said = self[line] = self._said(name, value)
+        # To go on is what all do: who says so asks in the same form as who does not.
+        ends = name == b"connection" and value.lower() == CLOSE
+        said = self[line] = b"\rconnection:close" if ends else self._said(name, value)
         return said
 
     def known(self, spelled: bytes) -> int:
