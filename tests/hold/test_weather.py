@@ -18,7 +18,7 @@ from tests.hold.verdicts import answers_in
 from tests.store.servers import RedisServer, running
 from tests.store.test_refusals import say
 
-ANSWERS = 700
+ANSWERS = 400
 EVICTING = (
     "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-ttl",
 )  # fmt: skip

@@ -217,7 +217,7 @@ async def _loop(port: int) -> None:
 async def test_a_server_that_still_loads_is_waited_for(
     tmp_path: Path, opened: Opened, lines: Callable[[], list[str]]
 ) -> None:
-    slow = ("--key-load-delay", "200", "--loading-process-events-interval-bytes", "1024")
+    slow = ("--key-load-delay", "5000", "--loading-process-events-interval-bytes", "1024")
     server = RedisServer(tmp_path, *slow, "--rdbcompression", "no", "--enable-debug-command", "yes")
     with running(server):
         async with Redis(port=server.port) as direct:
@@ -231,6 +231,8 @@ async def test_a_server_that_still_loads_is_waited_for(
             await exercise(store, b"%d" % number)
         (line,) = [one for one in lines() if "until it is back" in one]
         assert "it reads its data" in line
+        async with Redis(port=server.port) as direct:
+            await direct.config_set("key-load-delay", 0)
         await eventually(lambda: store.shared.breaker.writable, 3 * BACK)
         await put(store, KEY, stored(A))
         assert await store.shared.load(KEY) is not None
