@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import http_sf
 import pytest
 
@@ -9,7 +11,7 @@ from tests.core.given import NOW, date, fields, request, stored
 from vary_proxy.core import delivery
 from vary_proxy.core.delivery import CacheStatus
 from vary_proxy.core.ranges import Span
-from vary_proxy.core.stored import Part
+from vary_proxy.core.stored import Body, Part
 
 HIT = CacheStatus(hit=True, ttl=50.0)
 
@@ -212,6 +214,16 @@ def test_14_6_several_ranges():
         b"\r\nContent-Type: text/plain\r\nContent-Range: bytes %s/10\r\n\r\n%s" % part
         for part in ((b"0-1", b"01"), (b"5-6", b"56"), (b"9-9", b"9"))
     ]
+
+
+def test_14_6_who_writes_a_body_cannot_know_what_will_part_it():
+    def parted_by(**of) -> bytes:
+        one = stored(content_type=b"text/plain", etag=b'"1"')
+        plan = composed(request(range=b"bytes=0-1, 5-6"), replace(one, **of))
+        return (plan.fields.get(b"content-type") or b"").partition(b"; boundary=")[2]
+
+    assert len({parted_by(), parted_by(born=1.5), parted_by(body=Body(b"other", 10))}) == 3
+    assert parted_by() == parted_by()
 
 
 def test_14_6_several_ranges_of_a_part_without_a_type():

@@ -7,7 +7,9 @@ RFC 9110 §15.3.7, §15.4.5, RFC 9111 §5.1, RFC 9211.
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
+from hashlib import blake2b
 
 from vary_proxy.core import freshness, ranges, reuse, syntax, validation
 from vary_proxy.core.loops import PSEUDONYM
@@ -163,14 +165,14 @@ def _partial(request: Request, stored: StoredResponse, fields: Fields, length: i
     if stored.part is not None:
         offset = stored.part.first
         if stored.part.total is None:
-            return _of_part(reuse.wanted_spans(stored, request), fields, offset, None)
+            return _of_part(stored, reuse.wanted_spans(stored, request), fields, offset, None)
         total = stored.part.total
     spans = ranges.resolve(wanted, total)
     if not spans:
         return _unsatisfiable(fields, total)
     if not ranges.is_reasonable(spans, total):
         return None
-    return _of_part(spans, fields, offset, total)
+    return _of_part(stored, spans, fields, offset, total)
 
 
 def _unsatisfiable(fields: Fields, total: int) -> Plan:
@@ -181,7 +183,13 @@ def _unsatisfiable(fields: Fields, total: int) -> Plan:
     return Plan(416, kept.plus(told))
 
 
-def _of_part(spans: tuple[Span, ...], fields: Fields, offset: int, total: int | None) -> Plan:
+def _of_part(
+    stored: StoredResponse,
+    spans: tuple[Span, ...],
+    fields: Fields,
+    offset: int,
+    total: int | None,
+) -> Plan:
     size = b"*" if total is None else b"%d" % total
     fields = fields.without({b"content-range"})
     if len(spans) == 1:
@@ -192,16 +200,24 @@ def _of_part(spans: tuple[Span, ...], fields: Fields, offset: int, total: int | 
         )
         held = Span(span.start - offset, span.stop - offset)
         return Plan(206, fields.plus(told), pieces=(held,))
-    return _multipart(spans, fields, offset, size)
+    return _multipart(_boundary(stored, spans), spans, fields, offset, size)
 
 
 def _content_range(span: Span, size: bytes) -> bytes:
     return b"bytes %d-%d/%s" % (span.start, span.stop - 1, size)
 
 
-def _multipart(spans: tuple[Span, ...], fields: Fields, offset: int, size: bytes) -> Plan:
+def _boundary(stored: StoredResponse, spans: tuple[Span, ...]) -> bytes:
+    """What nobody can have known who wrote the body: it depends on that, and on when it came."""
+    when = struct.pack(">dd", stored.born, stored.received)
+    where = b"%d-%d" % (spans[0].start, spans[-1].stop)
+    return blake2b(stored.body.digest + when + where, digest_size=12).hexdigest().encode()
+
+
+def _multipart(
+    boundary: bytes, spans: tuple[Span, ...], fields: Fields, offset: int, size: bytes
+) -> Plan:
     """multipart/byteranges (RFC 9110 §14.6)."""
-    boundary = b"vary-proxy-%x-%x" % (spans[0].start, spans[-1].stop)
     kind = fields.get(b"content-type")
     pieces: list[bytes | Span] = []
     length = 0
