@@ -251,7 +251,7 @@ class App:
         }
         gone, old = self._asked, self.exchange
         self.loaded, self.origins = loaded, now
-        self._asked = self._watched()
+        self._asked = gone.later = self._watched()
         self.trusted = Trust(loaded.settings.server.trusted_proxies)
         old.on_hit = old.on_edge = None  # what it still answers is not to be given again
         self.exchange = self._exchange(old.flights)

@@ -62,9 +62,14 @@ class ReloadOutcome:
 
 
 class OriginMap(dict[str, Origin]):
-    """The origins of one configuration, by name. As long as it lives, they may be asked."""
+    """The origins of one configuration, by name. As long as it lives, they may be asked.
 
-    __slots__ = ("__weakref__",)
+    ``later`` are those of the next one, which may be the same: who asks through this one keeps
+    them open, too.
+    """
+
+    __slots__ = ("__weakref__", "later")
+    later: OriginMap
 
 
 class Reloader:

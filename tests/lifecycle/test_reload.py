@@ -15,6 +15,8 @@ import pytest
 
 from tests.lifecycle.parts import Client, NamedOrigin, asked, origin, running, until
 from vary_proxy.cli.run import _on_hangup
+from vary_proxy.reloading import OriginMap, retire
+from vary_proxy.tasks import Tasks
 
 BROKEN = ("rules: [", "version: 1\nrulez: []\n", "version: 1\norigins: {main: ftp://x}\n")
 
@@ -420,3 +422,26 @@ async def test_a_hangup_that_fails_is_told_and_the_next_one_counts(
     signals.hangup.set()
     await asyncio.wait_for(taken.wait(), 30)
     task.cancel()
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_an_origin_of_an_earlier_configuration_is_open_for_who_asks_by_that() -> None:
+    """Two reloads of which only the second removes it, while somebody is still about to ask."""
+
+    class Removed:
+        in_use, closed = 0, False
+
+        async def close(self) -> None:
+            self.closed = True
+
+    removed, tasks = Removed(), Tasks()
+    asked, between = OriginMap(), OriginMap()
+    asked.later = between
+    retire(between, [removed], tasks, 0.001)  # type: ignore[list-item]
+    del between
+    for _ in range(3):
+        await asyncio.sleep(0.002)
+    assert not removed.closed
+    del asked
+    await until(lambda: removed.closed)
+    await tasks.close()
