@@ -10,7 +10,7 @@ import jsonschema
 import pytest
 
 from vary_proxy.config import ConfigError, load, loads
-from vary_proxy.configuration import features, yaml12
+from vary_proxy.configuration import yaml12
 from vary_proxy.configuration.descriptions import DESCRIPTIONS
 from vary_proxy.configuration.reading import ALIASES, hints, is_struct
 from vary_proxy.configuration.reading import plain as bare
@@ -122,10 +122,7 @@ AGREED = [
 
 
 @pytest.mark.parametrize(("text", "taken"), AGREED, ids=lambda value: str(value))
-def test_the_schema_takes_what_the_loader_takes(
-    text: str, taken: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(features, "MISSING", ())
+def test_the_schema_takes_what_the_loader_takes(text: str, taken: bool) -> None:
     origin = "" if text.startswith("origins") else "origins: {main: http://a.example}\n"
     data = f"{origin}{text}\n".encode()
     assert is_taken(data) == taken
@@ -162,9 +159,3 @@ def test_every_key_is_described_and_nothing_else() -> None:
     expected = structs()
     expected["TtlRule"] = {"default", "override"}  # its other keys are statuses
     assert {name: set(keys) for name, keys in DESCRIPTIONS.items()} == expected
-
-
-def test_what_is_not_built_has_a_name_and_a_remedy() -> None:
-    names = [one.name for one in features.MISSING]
-    assert len(names) == len(set(names))
-    assert all(one.remedy for one in features.MISSING)
