@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from vary_proxy.store import _aiocache, codec, layout
 from vary_proxy.store.driver import Applied, Batch, Change, Epochs, Row, Unsupported
+from vary_proxy.store.turns import Turns
 from vary_proxy.tasks import Tasks
 
 T = TypeVar("T")
@@ -39,7 +40,7 @@ class CacheDriver:
         self.label = path
         self.cache = _aiocache.load_cache(path, options, namespace)
         self._tasks = tasks
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._turns = Turns()
         self._probe: asyncio.Task[object] | None = None
 
     async def look(self, row: str) -> Row:
@@ -56,13 +57,8 @@ class CacheDriver:
         return Row(index, values, version, generation, epochs)
 
     async def apply(self, row: str, change: Change) -> Applied:
-        lock = self._locks.setdefault(row, asyncio.Lock())
-        try:
-            async with lock:
-                return await self._apply(row, change)
-        finally:
-            if not lock.locked():
-                self._locks.pop(row, None)
+        async with self._turns.of(row):
+            return await self._apply(row, change)
 
     async def _apply(self, row: str, change: Change) -> Applied:
         now = await self.look(row)

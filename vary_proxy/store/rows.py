@@ -23,6 +23,7 @@ from vary_proxy.store.codec import Place
 from vary_proxy.store.debts import Debts
 from vary_proxy.store.driver import Applied, Change, Driver, Row
 from vary_proxy.store.found import Found
+from vary_proxy.store.turns import Turns
 from vary_proxy.tasks import Tasks
 
 Edit = Callable[[Resource], Resource | None]
@@ -70,7 +71,7 @@ class Rows:
         self._tasks = tasks
         self._clock = clock
         self._found: OrderedDict[bytes, tuple[float, Found]] = OrderedDict()
-        self._locks: dict[bytes, asyncio.Lock] = {}
+        self._turns = Turns()
 
     async def find(self, key: bytes) -> Found | None:
         """The row of *key*; None when the store does not answer, or a purge of it is owed."""
@@ -148,13 +149,8 @@ class Rows:
         published either. *body* must be there, or be the one *written*.
         """
         terms = _Terms(since, body, written, fenced, layout.generation() if purges else b"")
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        try:
-            async with lock:  # within one process nobody need come second
-                return await self._edit(key, edit, terms)
-        finally:
-            if not lock.locked():
-                self._locks.pop(key, None)
+        async with self._turns.of(key):  # within one process nobody need come second
+            return await self._edit(key, edit, terms)
 
     async def _edit(self, key: bytes, edit: Edit, terms: _Terms) -> Resource | None:
         result = await self.recall_or_find(key)
