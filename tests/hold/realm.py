@@ -64,6 +64,7 @@ class Realm:
     grace: float = 0.0  # seconds of ours until other processes have heard of a change
     astray: float = 0.0  # seconds that the clock may be behind of what it was
     dated: bool = True  # the origin says Date
+    lossy: bool = False  # the store may lose what somebody reads
     time: float = 0.0  # seconds since the world began
     seen: Counter[str] = field(default_factory=Counter)
     lacking: list[float] = field(default_factory=list)  # seconds, each time a worker was killed

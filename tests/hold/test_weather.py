@@ -48,6 +48,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
 async def judged(sort: Sort, server: RedisServer, *lives: Lives) -> tuple[Realm, list[int]]:
     """What was judged, nothing of it wrong; and the errors that each proxy counted."""
     realm = realm_of(sort, 5)
+    realm.lossy = True
     callers = Callers(realm)
     async with (
         inside(sort, realm, store_of(sort, server)) as (doors, purge),

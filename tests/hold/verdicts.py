@@ -102,7 +102,7 @@ class Verdict:
             return
         # Who has the beginning of what is superseded then gets no more of it, and no other.
         superseded = self.version < self.realm.reached(self.page)
-        cause = failing or superseded
+        cause = failing or superseded or (self.realm.lossy and not self._can_be_resumed())
         self.claim(got.whole or got.left or cause, "a cut without a cause")
         if method in UNSAFE:
             self._changed()
@@ -112,6 +112,12 @@ class Verdict:
             self._current()
             self._fields()
             self._content()
+
+    def _can_be_resumed(self) -> bool:
+        """True when its origin gives the rest of what a store has lost, and says of what."""
+        page = self.page
+        known = page.tag in ("strong", "both") and page.framing in ("length", "old")
+        return known and page.ranges != "ignored"
 
     # ── what changes ──────────────────────────────────────────────────────────────────
 
