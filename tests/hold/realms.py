@@ -128,7 +128,9 @@ def realm_of(sort: Sort, seed: int) -> Realm:
 
 
 async def judged(sort: Sort, answers: int, seed: int, server: RedisServer, where: Path) -> Realm:
-    """A realm in which *answers* were judged. Raises Wrong at the first that is wrong."""
+    """A realm in which *answers* were judged, or more, until all has happened that is to happen
+    in it. Raises Wrong at the first that is wrong.
+    """
     realm = realm_of(sort, seed)
     callers = Callers(realm, losable=sort.workers > 0 and sort.breaks)
     opened = _outside(sort, realm, server, where) if sort.workers else _inside(sort, realm, server)
@@ -137,7 +139,17 @@ async def judged(sort: Sort, answers: int, seed: int, server: RedisServer, where
         troubles.during(realm.live(), purges(callers, doors, purge), races(callers, doors), *lives),
     ):
         await ask(callers, doors, answers)
+        while not _has_happened(sort, realm):
+            await ask(callers, doors, CLIENTS)
     return realm
+
+
+def _has_happened(sort: Sort, realm: Realm) -> bool:
+    seen = realm.seen
+    purged = sort.workers > 0 or any(name.startswith("purged by") for name in seen)
+    jumped = not sort.clock or seen["clock jumps"] > 0
+    reloaded = not sort.reloads or seen["reloads"] > 0
+    return purged and jumped and reloaded and {"200", "206", "304"} <= set(seen)
 
 
 async def ask(callers: Callers, doors: list[Door], answers: int) -> None:
