@@ -120,27 +120,15 @@ async def test_what_was_asked_for_before_is_not_stored(
         assert await first_byte(session, base, **ranged) == b"1"
 
 
-async def test_nobody_rides_on_what_was_asked_for_before(
-    origin: Origin, two: Started, session: aiohttp.ClientSession
+@pytest.mark.parametrize("asking", [0, 1], ids=["rides on", "follows"])
+async def test_nobody_joins_what_was_asked_for_before(
+    origin: Origin, two: Started, session: aiohttp.ClientSession, asking: int
 ) -> None:
-    here, there = two
-    origin.late = asyncio.Event()
-    first = asyncio.create_task(first_byte(session, here))
-    await asked(origin, 1)
-    await changed(session, there)
-    second = asyncio.create_task(first_byte(session, here))
-    await asked(origin, 3)
-    origin.late.set()
-    assert [await first, await second] == [b"0", b"1"]
-
-
-async def test_nobody_follows_what_was_asked_for_before(
-    origin: Origin, two: Started, session: aiohttp.ClientSession
-) -> None:
+    """Neither in the process that had asked, nor in another that knew the row as it was."""
     here, there = two
     assert await first_byte(session, here, **ONLY) != b"0"
     origin.late = asyncio.Event()
-    first = asyncio.create_task(first_byte(session, there))
+    first = asyncio.create_task(first_byte(session, two[asking]))
     await asked(origin, 1)
     await changed(session, there)
     second = asyncio.create_task(first_byte(session, here))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 
 from tests.store.builders import Clock
 from tests.store.fleets import Cluster, Watched
@@ -51,6 +53,20 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 def memcached_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemcachedServer]:
     with running(MemcachedServer(tmp_path_factory.mktemp("memcached"))) as server:
         yield server
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    """A server of one's own, to be hurt."""
+    with running(RedisServer(tmp_path)) as one:
+        yield one
+
+
+@pytest.fixture
+async def direct(server: RedisServer) -> AsyncIterator[Redis]:
+    """A client of it."""
+    async with Redis(port=server.port) as client:
+        yield client
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from tests.store.builders import KEY, body_of, found, put, stored
 from tests.store.conftest import eventually
-from tests.store.servers import RedisServer, running
+from tests.store.servers import RedisServer
 from vary_proxy.store import breaker as breaker_module
 from vary_proxy.store import layout
 from vary_proxy.store.base import StoreUnavailable
@@ -25,19 +25,6 @@ from vary_proxy.store.shared import SharedStore
 A, B = b"https://a.example", b"https://b.example"
 DEADLINE = 0.25
 Opened = Callable[..., LayeredStore]
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    """A server of one's own, to be hurt."""
-    with running(RedisServer(tmp_path)) as one:
-        yield one
-
-
-@pytest.fixture
-async def direct(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis(port=server.port) as client:
-        yield client
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,18 +40,6 @@ RIGHTS = (
 @pytest.fixture(autouse=True)
 def _probe_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(breaker_module, "LAST_PROBE", 0.5)
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    with running(RedisServer(tmp_path)) as one:
-        yield one
-
-
-@pytest.fixture
-async def direct(server: RedisServer) -> AsyncIterator[Redis]:
-    async with Redis(port=server.port) as client:
-        yield client
 
 
 @pytest.fixture
